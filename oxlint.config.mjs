@@ -12,6 +12,7 @@ export const rooms = [
   "memory",
   "store",
   "driver",
+  "telemetry",
   "domain",
   "internal"
 ]
@@ -50,7 +51,10 @@ export const opened = [
   "store/encode",
   "store/importEvents",
   "store/queryTerms",
-  "store/snapshotCodec"
+  "store/snapshotCodec",
+  "telemetry/errorType",
+  "telemetry/series",
+  "telemetry/spanned"
 ]
 
 const barrel = {

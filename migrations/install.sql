@@ -77,6 +77,7 @@
 \ir projections/retire_projection.sql
 \ir projections/clear_retired_projections.sql
 \ir projections/projection_backlog.sql
+\ir projections/projection_dead_letters.sql
 \ir projections/twins_of.sql
 \ir projections/hold_twins.sql
 \ir projections/tenants_beyond_share.sql

@@ -115,6 +115,7 @@ begin
       ('read_log', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('read_stream', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('projection_backlog', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
+      ('projection_dead_letters', 'eventsourcing_runner_owner', '{eventsourcing_runner}'),
       ('quota_refusal', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('projection_retired', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('rebuild_problem', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),

@@ -56,7 +56,7 @@ describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
       "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantRecord TenantState TenantTable Tombstone
-      Aggregate: make skippedEvents tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
+      Aggregate: make tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       BlindIndex: BlindIndex layer
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
       Decisions: Decisions layer layerWith to | AnyDecided Decided Decision EnvelopeOf ExecuteOptions Executed JoinOptions ModelReadError ModelState Options Outcome
@@ -82,16 +82,17 @@ describe("the public API", () => {
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
-      ProjectionRunner: ProjectionRunner failures handledEvents layer oldestPending parked pending | Options
+      ProjectionRunner: ProjectionRunner layer | Options
       ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
       Reaction: make | Options Reaction
-      Repository: Repository defaultRetry joinedAppends joinedCommands layer layerWith rememberedEvictions rememberedHits rememberedMisses rememberedOutdated snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
+      Repository: Repository defaultRetry layer layerWith | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options
       SnapshotPolicy: every never whenReadMoreThan | Situation SnapshotPolicy
       SnapshotStorage: SnapshotStorage | NewSnapshot SaveSnapshot SnapshotKey SnapshotRow
       StoreError: AggregateNotFound AppendConditionFailed CommandKeyConflict Conflict ConnectionFailed Contended EventDecodeError EventIdConflict InlineProjectionFailed InvalidAggregateId InvalidEvent InvalidInput KeyMissing KeyVaultFailed LimitExceeded OtherFailure OutcomeUnknown PositionAhead PositionDiverged QuotaExceeded ReadOnly SchemaMismatch SealBroken ShuttingDown StorageFull StorageUnavailable SubjectsForgotten TenantErased TenantImporting TenantMismatch TenantMoved TenantMoving TenantRefused TenantSuspended TimedOut Undecodable UnknownEventType UnknownSchemaVersion UnknownTenant VersionConflict | AppendError ConflictReason ExpectedVersion InvalidCommand InvalidId InvalidReason ReadError RefusalReason UnavailableReason UndecodableReason
       StoredEvents: read versions | StoredPayload StoredVersion Unreadable
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
+      Telemetry: MeasuredTenants appendDuration appendedEvents attribute decideDuration decideRetries executeDuration forgottenOpened joinedAppends joinedCommands layerSampled loadDuration loadedEvents metrics outboxAge outboxMessages projectionBatch projectionDeadLetters projectionDuration projectionEvents projectionFailures projectionOldestDeadLetter projectionOldestPending projectionParked projectionPending prometheusName quotaRefusals rememberedEntries rememberedEvictions rememberedHits rememberedMisses rememberedOutdated rememberedSize skippedEvents skippedSpanEvent snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken spans | AttributeKey MetricDescription MetricName Operation SpanDescription Unit
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantArchive: CompressionUnavailable InvalidArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile Compression ExportError ExportOptions ImportError ImportOptions ImportProgress Imported LogEnd Manifest Verification
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options Replacement

@@ -9,6 +9,7 @@ import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import { Cart, itemAdded } from "./domain.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 const [url = "", tenant = "", states = ""] = process.argv.slice(2)
 const count = Number(states)
@@ -48,11 +49,11 @@ const program = Effect.gen(function* () {
   const peak = heap()
   // Every one of them is found.
   const hits = yield* Metric.value(
-    Repository.rememberedHits.pipe(Metric.withAttributes({ aggregate: "Cart" }))
+    Telemetry.rememberedHits.pipe(Metric.withAttributes({ aggregate: "Cart" }))
   )
   yield* loads({}, all)
   const after = yield* Metric.value(
-    Repository.rememberedHits.pipe(Metric.withAttributes({ aggregate: "Cart" }))
+    Telemetry.rememberedHits.pipe(Metric.withAttributes({ aggregate: "Cart" }))
   )
   console.log(JSON.stringify({ idle, peak, seen: after.count - hits.count }))
 }).pipe(Tenant.provide(Tenant.TenantId.make(tenant)), Effect.provide(database))

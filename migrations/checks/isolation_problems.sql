@@ -104,7 +104,7 @@ as $$
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
-        'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
+        'projection_retired', 'projection_backlog', 'projection_dead_letters', 'remove_expired_keys', 'register_inline_projection',
         'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
         'taken_table', 'tenants_beyond_share'
       ) then 'eventsourcing_runner_owner'
@@ -295,7 +295,7 @@ as $$
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'projection_backlog', 'remove_expired_keys',
+      'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'projection_backlog', 'projection_dead_letters', 'remove_expired_keys',
       'begin_projection', 'bind_tenant',
       'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')

@@ -14,5 +14,13 @@ comment on table eventsourcing.dead_letters is
   'Events that a projection gave up on and skipped. The events themselves are in the log.';
 comment on column eventsourcing.dead_letters.rebuild is
   'True if a rebuild gave up on it. It becomes visible when the rebuild replaces the live read model.';
+-- Not "if not exists", which locks the table even if the index exists.
+do $$
+begin
+  if pg_catalog.to_regclass('eventsourcing.dead_letters_age') is null then
+    create index dead_letters_age on eventsourcing.dead_letters (projection, version, failed_at) where not rebuild;
+  end if;
+end
+$$;
 select eventsourcing.protect_tenant_table('eventsourcing.dead_letters');
 select eventsourcing.open_table('eventsourcing.dead_letters', 'runner_switches', 'all', 'eventsourcing_runner_owner');

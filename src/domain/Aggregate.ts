@@ -1,7 +1,7 @@
 /**
  * Aggregates: each has a type name, an id schema, a state with its initial value, event schemas, and a pure fold.
  */
-import { Metric, Schema } from "effect"
+import { Schema } from "effect"
 import type { EventSchema, Tagged } from "./Event.ts"
 import { checkHandlers } from "./handlers.ts"
 import { checkMarks, hasMarks } from "./codec/marks.ts"
@@ -214,7 +214,7 @@ const strict: ReadonlySet<Unreadable> = new Set()
  *
  * **Details**
  *
- * Stores, repositories, projections and subscriptions all skip the same events. The metric {@link skippedEvents} counts them,
+ * Stores, repositories, projections and subscriptions all skip the same events. The metric `Telemetry.skippedEvents` counts them,
  * and the current span notes them. Versions and positions count them as well. `skip` lists the tags of the errors that are not
  * raised.
  *
@@ -246,12 +246,6 @@ export const tolerant = <Type extends string, State, Event extends Tagged, Id>(
 }
 
 const tolerants = new WeakMap<object, Map<string, unknown>>()
-
-/** Counts the events that tolerant reading skipped, by aggregate type (`aggregate`), event type (`event`) and `reason`. */
-export const skippedEvents: Metric.Counter<number> = Metric.counter("eventsourcing.events.skipped", {
-  description: "Unreadable stored events that were skipped",
-  incremental: true
-})
 
 const checkName = (subject: string, name: string): void => {
   const problem = nameProblem(name)

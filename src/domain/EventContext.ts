@@ -13,7 +13,10 @@ export interface EventContext {
   /** Default: the id of the first event of the append. */
   readonly correlationId?: string | undefined
   readonly causationId?: string | undefined
-  /** The trace in which the events are appended, as a W3C `traceparent`. Not part of an event's hash. */
+  /**
+   * The trace in which the events are appended, as a W3C `traceparent`. Not part of an event's hash. Default: the span of the append,
+   * if the program has a tracer and the span is sampled; otherwise none.
+   */
   readonly traceparent?: string | undefined
   /** Added to the metadata of every event. */
   readonly metadata?: Schema.JsonObject | undefined

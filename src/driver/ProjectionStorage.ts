@@ -226,6 +226,10 @@ export interface Backlog extends ProjectionKey {
   readonly oldestAge: number
   /** Number of tenants for which the projection, or a rebuild of it, is parked. */
   readonly parked: number
+  /** Number of dead letters of the live read models. */
+  readonly deadLetters: number
+  /** Milliseconds since the oldest of them failed for the last time; 0 if there is none. */
+  readonly oldestDeadLetter: number
 }
 
 /**

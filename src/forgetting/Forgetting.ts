@@ -23,6 +23,7 @@ import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { CurrentTenant, TenantAdministration, type TenantId } from "../domain/Tenant.ts"
 import type { InvalidInput, StorageUnavailable } from "../driver/StoreError.ts"
 import { layerPer } from "../internal/layerPer.ts"
+import { spanned } from "../telemetry/spanned.ts"
 
 export type { CacheOptions } from "./keyCache.ts"
 export type { ForgetError } from "./forgetSubjects.ts"
@@ -136,25 +137,25 @@ const makeService = (
       return yield* run({ accessId, tenantId, subject })
     })
   return Forgetting.of({
-    forget: Effect.fn("Forgetting.forget")(function* (subject, { reason }) {
-      const { actor } = yield* TenantAdministration
-      yield* checkReason("SubjectForgotten", reason)
-      return yield* on("Forgetting.forget", subject, (at) =>
-        Effect.tap(forget(at, { actor, reason }), () => keyring.confirm(at.tenantId))
-      )
-    }),
-    allowAgain: Effect.fn("Forgetting.allowAgain")((subject) =>
-      on("Forgetting.allowAgain", subject, allowAgain)
+    forget: Effect.fnUntraced(
+      function* (subject, { reason }) {
+        const { actor } = yield* TenantAdministration
+        yield* checkReason("SubjectForgotten", reason)
+        return yield* on("Forgetting.forget", subject, (at) =>
+          Effect.tap(forget(at, { actor, reason }), () => keyring.confirm(at.tenantId))
+        )
+      },
+      (run) => spanned("forget", undefined, () => run)
     ),
-    hold: Effect.fn("Forgetting.hold")(function* (subject, reason) {
+    allowAgain: (subject) => on("Forgetting.allowAgain", subject, allowAgain),
+    hold: Effect.fnUntraced(function* (subject, reason) {
       yield* checkReason("legal hold", reason)
       return yield* on("Forgetting.hold", subject, (at) =>
         administration.changeSubject({ ...at, change: "hold", reason })
       )
     }),
-    release: Effect.fn("Forgetting.release")((subject) =>
-      on("Forgetting.release", subject, (at) => administration.changeSubject({ ...at, change: "release" }))
-    ),
+    release: (subject) =>
+      on("Forgetting.release", subject, (at) => administration.changeSubject({ ...at, change: "release" })),
     catchUp: Effect.flatMap(CurrentTenant, catchUp)
   })
 }

@@ -1,10 +1,11 @@
 /** Opens the sealed fields of rows, page by page. */
-import { Effect } from "effect"
+import { Effect, Metric } from "effect"
 import { type Envelope, envelopesOf, forgottenText, hasEnvelopes, replaceEnvelopes } from "./envelope.ts"
 import type { Keyring } from "./keyring.ts"
 import { fieldPlace, type Sealer } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { SealBroken, StorageUnavailable } from "../driver/StoreError.ts"
+import { forgottenOpened } from "../telemetry/Telemetry.ts"
 
 /** The part of a row that opening needs. */
 export interface SealedRow {
@@ -58,10 +59,13 @@ export const makeOpenRows = (keyring: Keyring, sealer: Sealer): OpenRows => {
     const opened: Array<Row & { readonly storedPayload?: string | undefined }> = [...rows]
     for (const { envelopes, eventId, index, payload } of sealed) {
       const texts: Array<string> = []
+      let forgotten = 0
       for (const envelope of envelopes) {
         const key = keys.get(envelope.keyId)
+        const isForgotten = key === undefined || key === "destroyed"
+        if (isForgotten) forgotten++
         texts.push(
-          key === undefined || key === "destroyed"
+          isForgotten
             ? forgottenText
             : yield* Effect.mapError(
                 sealer.open(key, fieldPlace(tenantId, eventId, envelope.path), envelope),
@@ -69,6 +73,7 @@ export const makeOpenRows = (keyring: Keyring, sealer: Sealer): OpenRows => {
               )
         )
       }
+      if (forgotten > 0) yield* Metric.update(forgottenOpened, forgotten)
       const row = rows[index]
       if (row !== undefined)
         opened[index] = {

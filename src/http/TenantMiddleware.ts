@@ -21,6 +21,7 @@ import {
   TenantNotKnown
 } from "./TenantAccessError.ts"
 import { CurrentPrincipal, TenantResolver } from "./TenantResolver.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 /** The responses that refuse a request before the handler of a guarded endpoint runs: the schemas of `TenantAccessError`. */
 export const errors: readonly [
@@ -165,13 +166,13 @@ const make = (options: Options) =>
       Effect.gen(function* () {
         const principal = yield* admit(endpoint)
         const { tenantId, actor } = principal
-        yield* Effect.annotateCurrentSpan("tenant.id", tenantId)
+        yield* Effect.annotateCurrentSpan(attribute.tenantId, tenantId)
         return yield* handler.pipe(
           EventContext.provide({ actor }),
           Effect.provideService(CurrentPrincipal, principal),
           provideTenant(tenantId),
-          Effect.annotateSpans("tenant.id", tenantId),
-          Effect.annotateLogs("tenant.id", tenantId)
+          Effect.annotateSpans(attribute.tenantId, tenantId),
+          Effect.annotateLogs(attribute.tenantId, tenantId)
         )
       }).pipe(CorrelationId.provide)
   })

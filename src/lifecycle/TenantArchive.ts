@@ -131,4 +131,4 @@ export const abandonImport = (
       })
     const step = storage.purge({ accessId, tenantId, token: record.state.token, limit: rowsPerStep })
     while (!(yield* Effect.catchTag(step, "TenantHeld", Effect.die)).complete);
-  }).pipe(Effect.withSpan("TenantArchive.abandonImport"))
+  })

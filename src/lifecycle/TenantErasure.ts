@@ -13,6 +13,7 @@ import {
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
 import { recordAdministration } from "./administer.ts"
+import { ofTenant } from "../telemetry/spanned.ts"
 
 /** The record of an erasure, which remains. */
 export interface Erasure {
@@ -164,34 +165,40 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options) =>
     })
 
     return TenantErasure.of({
-      erase: Effect.fn("TenantErasure.erase")(function* (tenantId) {
-        const accessId = yield* recordAdministration(storage, "TenantErasure.erase", tenantId)
-        return yield* removeRows(accessId, yield* mark(accessId, tenantId, 0))
-      }),
-      schedule: Effect.fn("TenantErasure.schedule")(function* (tenantId, { delay }) {
+      erase: Effect.fnUntraced(
+        function* (tenantId) {
+          const accessId = yield* recordAdministration(storage, "TenantErasure.erase", tenantId)
+          return yield* removeRows(accessId, yield* mark(accessId, tenantId, 0))
+        },
+        (run, tenantId) => ofTenant("erase", tenantId)(run)
+      ),
+      schedule: Effect.fnUntraced(function* (tenantId, { delay }) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.schedule", tenantId)
         return withoutToken(yield* mark(accessId, tenantId, delay))
       }),
-      undo: Effect.fn("TenantErasure.undo")(function* (tenantId) {
+      undo: Effect.fnUntraced(function* (tenantId) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.undo", tenantId)
         const { token } = yield* marked("undo", accessId, tenantId)
         yield* storage.changeState({ accessId, tenantId, change: "restore", token })
       }),
-      finish: Effect.fn("TenantErasure.finish")(function* (tenantId) {
-        const accessId = yield* recordAdministration(storage, "TenantErasure.finish", tenantId)
-        return yield* removeRows(accessId, yield* marked("finish", accessId, tenantId))
-      }),
-      status: Effect.fn("TenantErasure.status")(function* (tenantId) {
+      finish: Effect.fnUntraced(
+        function* (tenantId) {
+          const accessId = yield* recordAdministration(storage, "TenantErasure.finish", tenantId)
+          return yield* removeRows(accessId, yield* marked("finish", accessId, tenantId))
+        },
+        (run, tenantId) => ofTenant("erase", tenantId)(run)
+      ),
+      status: Effect.fnUntraced(function* (tenantId) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.status", tenantId)
         const record = yield* storage.tenant({ accessId, tenantId })
         const erasure = record === undefined ? undefined : erasureOf(record)
         return erasure === undefined ? undefined : withoutToken(erasure)
       }),
-      hold: Effect.fn("TenantErasure.hold")(function* (tenantId, reason) {
+      hold: Effect.fnUntraced(function* (tenantId, reason) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.hold", tenantId)
         yield* storage.setHold({ accessId, tenantId, reason })
       }),
-      release: Effect.fn("TenantErasure.release")(function* (tenantId) {
+      release: Effect.fnUntraced(function* (tenantId) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.release", tenantId)
         yield* storage.setHold({ accessId, tenantId, reason: undefined })
       })

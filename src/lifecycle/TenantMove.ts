@@ -30,6 +30,8 @@ import { checked } from "./moveChecks.ts"
 import { carryOut, type Outcome, type RunError } from "./moveRun.ts"
 import { type Found, type Move, movesOf, type MoveStep } from "./moveState.ts"
 import { type MoveProgress, type Parts, removeCopy, type Settings, sideOf } from "./moveSteps.ts"
+import { ofTenant } from "../telemetry/spanned.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 export { MoveCalledOff, MoveRefused } from "./moveErrors.ts"
 export type { MoveStep } from "./moveState.ts"
@@ -285,12 +287,13 @@ const make = (options: Options) =>
           for (const found of yield* movesIn(parts, tenantId)) {
             if (isKept(found)) continue
             if (found.step === "calledOff") yield* clear(parts, found)
-            else if ((yield* carryOut(parts, found.move)).removed) finished.push(tenantId)
+            else if ((yield* carryOut(parts, found.move).pipe(ofTenant("move", tenantId))).removed)
+              finished.push(tenantId)
           }
         }).pipe(Effect.exit)
         if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause))
           yield* Effect.logWarning("A move of a tenant could not be carried on").pipe(
-            Effect.annotateLogs({ tenantId, problem: String(Cause.squash(exit.cause)) })
+            Effect.annotateLogs({ [attribute.tenantId]: tenantId, problem: String(Cause.squash(exit.cause)) })
           )
       }
       return finished
@@ -322,18 +325,24 @@ const make = (options: Options) =>
     })
 
     return TenantMove.of({
-      start: Effect.fn("TenantMove.start")(function* (tenantId, given) {
-        return yield* start(partsOf(yield* TenantAdministration, given), tenantId, given.to)
-      }),
-      resume: Effect.fn("TenantMove.resume")(function* (tenantId, given = {}) {
-        return yield* resume(partsOf(yield* TenantAdministration, given), tenantId)
-      }),
-      status: Effect.fn("TenantMove.status")(function* (tenantId) {
+      start: (tenantId, given) =>
+        ofTenant(
+          "move",
+          tenantId
+        )(
+          Effect.flatMap(TenantAdministration, (access) => start(partsOf(access, given), tenantId, given.to))
+        ),
+      resume: (tenantId, given = {}) =>
+        ofTenant(
+          "move",
+          tenantId
+        )(Effect.flatMap(TenantAdministration, (access) => resume(partsOf(access, given), tenantId))),
+      status: Effect.fnUntraced(function* (tenantId) {
         const parts = partsOf(yield* TenantAdministration, {})
         const found = yield* find(tenantId, yield* look(parts, tenantId))
         return found === undefined ? undefined : statusOf(found)
       }),
-      abort: Effect.fn("TenantMove.abort")(function* (tenantId) {
+      abort: Effect.fnUntraced(function* (tenantId) {
         const parts = partsOf(yield* TenantAdministration, {})
         const found = yield* find(tenantId, yield* look(parts, tenantId))
         if (found === undefined) return yield* noMove(tenantId)
@@ -345,10 +354,7 @@ const make = (options: Options) =>
           })
         yield* abandon(parts, found)
       }),
-      resumeAll: Effect.withSpan(
-        Effect.flatMap(TenantAdministration, (access) => resumeAll(partsOf(access, {}))),
-        "TenantMove.resumeAll"
-      )
+      resumeAll: Effect.flatMap(TenantAdministration, (access) => resumeAll(partsOf(access, {})))
     })
   })
 

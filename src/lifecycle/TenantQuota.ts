@@ -122,16 +122,16 @@ const make = Effect.map(AdministrationStorage, (storage) => {
     Effect.flatMap(TenantAdministration, (access) => storage.recordAccess({ ...access, operation }))
 
   return TenantQuota.of({
-    set: Effect.fn("TenantQuota.set")(function* (tenantId, given) {
+    set: Effect.fnUntraced(function* (tenantId, given) {
       const quota = quotaToStorage(given)
       const accessId = yield* recordAdministration(storage, "TenantQuota.set", tenantId)
       yield* storage.setQuota({ accessId, tenantId, quota })
     }),
-    remove: Effect.fn("TenantQuota.remove")(function* (tenantId) {
+    remove: Effect.fnUntraced(function* (tenantId) {
       const accessId = yield* recordAdministration(storage, "TenantQuota.remove", tenantId)
       yield* storage.setQuota({ accessId, tenantId, quota: undefined })
     }),
-    status: Effect.fn("TenantQuota.status")(function* (tenantId) {
+    status: Effect.fnUntraced(function* (tenantId) {
       const accessId = yield* recordAdministration(storage, "TenantQuota.status", tenantId)
       const record = yield* storage.tenant({ accessId, tenantId })
       if (record === undefined)
@@ -149,7 +149,7 @@ const make = Effect.map(AdministrationStorage, (storage) => {
       const limits = plans.find(({ name }) => name === quota.plan)?.limits ?? {}
       return { plan: quota.plan, limits: fromStorage(limits), events }
     }),
-    definePlan: Effect.fn("TenantQuota.definePlan")(function* (name, limits) {
+    definePlan: Effect.fnUntraced(function* (name, limits) {
       const plan = { name: checkedName(name), limits: toStorage(limits) }
       const accessId = yield* recordPlans(`TenantQuota.definePlan ${name}`)
       yield* storage.definePlan({ accessId, ...plan })
@@ -158,7 +158,7 @@ const make = Effect.map(AdministrationStorage, (storage) => {
       const accessId = yield* recordPlans("TenantQuota.plans")
       const plans = yield* storage.plans({ accessId })
       return plans.map(({ limits, name }) => ({ name, limits: fromStorage(limits) }))
-    }).pipe(Effect.withSpan("TenantQuota.plans"))
+    })
   })
 })
 

@@ -17,6 +17,8 @@ import * as content from "./content.ts"
 import * as eventLine from "./eventLine.ts"
 import { Cutter, Encoder, type Lines, Sealer } from "./segments.ts"
 import { TypeCounter } from "./verification.ts"
+import { spannedStream } from "../telemetry/spanned.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 /**
  * Raised when a tenant has rows in tables that are not declared, so that an archive would silently lack them. Declare each as
@@ -207,4 +209,4 @@ export const exportFiles = ({
         Stream.concat(Stream.fromEffect(manifest))
       )
     })
-  )
+  ).pipe((stream) => spannedStream("export", undefined, stream, { [attribute.tenantId]: tenantId }))

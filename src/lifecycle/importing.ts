@@ -14,6 +14,8 @@ import { recordAdministration } from "./administer.ts"
 import type * as format from "./archiveFormat.ts"
 import { InvalidArchive } from "./invalidArchive.ts"
 import { type Verification, type Verified, verified } from "./verification.ts"
+import { annotate, spanned } from "../telemetry/spanned.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 /** The end of a log: its last event, with the hash of the chain if there is one. */
 export interface LogEnd {
@@ -255,13 +257,17 @@ export const importFiles = <E, R>(
   files: Stream.Stream<format.ArchiveFile, E, R>,
   options: ImportOptions = {}
 ): Effect.Effect<Imported, E | ImportError, R | AdministrationStorage | TenantAdministration> =>
-  Effect.gen(function* () {
-    const importer = new Importer(yield* AdministrationStorage, options)
-    yield* verified(files, options).pipe(
-      // The next segment is read and verified while one is written.
-      Stream.buffer({ capacity: 1 }),
-      Stream.runForEach(importer.accept)
-    )
-    const imported = importer.result
-    return imported ?? (yield* Effect.die(new Error("a verified archive ends with a manifest")))
-  }).pipe(Effect.withSpan("TenantArchive.import"))
+  spanned("importTenant", undefined, (_services, span) =>
+    Effect.gen(function* () {
+      const importer = new Importer(yield* AdministrationStorage, options)
+      yield* verified(files, options).pipe(
+        // The next segment is read and verified while one is written.
+        Stream.buffer({ capacity: 1 }),
+        Stream.runForEach(importer.accept)
+      )
+      const imported =
+        importer.result ?? (yield* Effect.die(new Error("a verified archive ends with a manifest")))
+      annotate(span, { [attribute.tenantId]: imported.tenantId, [attribute.events]: imported.written })
+      return imported
+    })
+  )

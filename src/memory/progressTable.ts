@@ -177,6 +177,13 @@ export class Store {
     return [...this.#letters.values()].filter((letter) => letter.tenantId === tenantId)
   }
 
+  /** The dead letters of live read models, of all tenants. */
+  liveLetters({ projection, version }: ProjectionStorage.ProjectionKey): ReadonlyArray<Letter> {
+    return [...this.#letters.values()].filter(
+      (letter) => letter.projection === projection && letter.version === version && !letter.rebuild
+    )
+  }
+
   /** Replaces the dead letters of a tenant. */
   replaceLetters(tenantId: TenantId, letters: ReadonlyArray<Letter>): void {
     for (const [key, letter] of this.#letters) if (letter.tenantId === tenantId) this.#letters.delete(key)

@@ -212,7 +212,16 @@ export const make = (
               const recordedAt = yield* recordedAfter(tenantId, position)
               oldestAge = Math.max(oldestAge, now - (recordedAt ?? now))
             }
-            return { projection: key.projection, version: key.version, pending, oldestAge, parked }
+            const letters = store.liveLetters(key)
+            return {
+              projection: key.projection,
+              version: key.version,
+              pending,
+              oldestAge,
+              parked,
+              deadLetters: letters.length,
+              oldestDeadLetter: letters.reduce((age, { failedAt }) => Math.max(age, now - failedAt), 0)
+            }
           })
         )
       ),

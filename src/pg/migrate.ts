@@ -5,6 +5,7 @@ import { createHash } from "node:crypto"
 import { guarded, Silence } from "./deadlines.ts"
 import type { SqlFile } from "./sqlFiles.ts"
 import { isLostCommit, withTransaction } from "./transactions.ts"
+import { spanned } from "../telemetry/spanned.ts"
 
 /**
  * Raised when the schema cannot be applied. Nothing was changed.
@@ -270,7 +271,7 @@ export const migrate = (
         )
       })
     )
-  }).pipe(Effect.provideService(Silence, silence), Effect.withSpan("PgMigrator.run"))
+  }).pipe(Effect.provideService(Silence, silence), (run) => spanned("migrate", undefined, () => run))
 }
 
 const isUnexpected = (reason: Cause.Reason<unknown>): reason is Cause.Die | Cause.Interrupt =>

@@ -65,7 +65,9 @@ type BacklogColumns = readonly [
   version: number,
   pending: number,
   oldestMillis: number | null,
-  parked: number
+  parked: number,
+  deadLetters: number,
+  oldestLetterMillis: number | null
 ]
 
 type RefusalColumns = readonly [
@@ -199,18 +201,25 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
         Effect.map(
           rowsOf<BacklogColumns>(
             "measure the work of projections",
-            "select projection, version, pending, oldest_millis, parked from eventsourcing.projection_backlog($1::pg_catalog.text[], $2::integer[])",
+            // Both functions answer for each projection once.
+            "select b.projection, b.version, b.pending, b.oldest_millis, b.parked, l.dead_letters, l.oldest_millis" +
+              " from eventsourcing.projection_backlog($1::pg_catalog.text[], $2::integer[]) b" +
+              " join eventsourcing.projection_dead_letters($1::pg_catalog.text[], $2::integer[]) l using (projection, version)",
             [projections.map(({ projection }) => projection), projections.map(({ version }) => version)]
           ),
           (rows) =>
-            rows.map(([projection, version, pending, oldestMillis, parked]) => ({
-              projection,
-              version,
-              pending,
-              // The clock may have gone back.
-              oldestAge: Math.max(0, oldestMillis ?? 0),
-              parked
-            }))
+            rows.map(
+              ([projection, version, pending, oldestMillis, parked, deadLetters, oldestLetterMillis]) => ({
+                projection,
+                version,
+                pending,
+                // The clock may have gone back.
+                oldestAge: Math.max(0, oldestMillis ?? 0),
+                parked,
+                deadLetters,
+                oldestDeadLetter: Math.max(0, oldestLetterMillis ?? 0)
+              })
+            )
         ),
       work: ({ projections, accessId }, body) =>
         PgTenant.boundTransaction(

@@ -20,6 +20,7 @@ import { confirm } from "./keptPosition.ts"
 import { type DivergedAt, ProjectionBehind } from "./ProjectionError.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
+import { messagingOf, spanned } from "../telemetry/spanned.ts"
 
 export type { Current, Kept, StateKey, Stored } from "./tenantStates.ts"
 
@@ -264,16 +265,21 @@ export const make = <
             Effect.flatMap(RcMap.get(states, tenantId), (found) => present(found, tenantId, isCurrent))
           )
         ),
-        awaitPosition: Effect.fn("InMemoryProjection.awaitPosition")(function* <
-          At extends number | Event.Position
-        >(position: At, { timeout = defaultTimeout }: AwaitOptions = {}) {
-          const found = yield* entry
-          const tenantId = yield* currentTenant
-          const wanted = yield* confirm(storage, tenantId, position)
-          return yield* present(found, tenantId, ({ current }) => current.position >= wanted).pipe(
-            Effect.timeoutOrElse({ duration: timeout, orElse: () => behind(found, tenantId, wanted) })
-          )
-        }, Effect.scoped),
+        awaitPosition: Effect.fnUntraced(
+          function* <At extends number | Event.Position>(
+            position: At,
+            { timeout = defaultTimeout }: AwaitOptions = {}
+          ) {
+            const found = yield* entry
+            const tenantId = yield* currentTenant
+            const wanted = yield* confirm(storage, tenantId, position)
+            return yield* present(found, tenantId, ({ current }) => current.position >= wanted).pipe(
+              Effect.timeoutOrElse({ duration: timeout, orElse: () => behind(found, tenantId, wanted) })
+            )
+          },
+          Effect.scoped,
+          (run) => spanned("await", name, () => run, { attributes: messagingOf("await", { name }) })
+        ),
         changes: Stream.unwrap(
           Effect.flatMap(currentTenant, (tenantId) =>
             Effect.map(RcMap.get(states, tenantId), (found) =>

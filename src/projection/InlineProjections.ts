@@ -24,6 +24,7 @@ import {
   StorageUnavailable
 } from "../driver/StoreError.ts"
 import { CurrentTenant } from "../domain/Tenant.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 /** Settings of {@link layer}. */
 export interface Options<Ps extends ReadonlyArray<Projection.Any>> {
@@ -90,7 +91,7 @@ const handle = <E, R>(
           ).pipe(
             Effect.annotateLogs({
               projection: projection.name,
-              tenantId: envelope.tenantId,
+              [attribute.tenantId]: envelope.tenantId,
               position: envelope.position,
               kind: description.kind,
               code: description.code ?? "none"

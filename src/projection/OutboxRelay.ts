@@ -2,7 +2,7 @@
  * The outbox relay: publishes the events of every tenant. The log itself is the outbox, so nothing is written twice, and only
  * committed events are published.
  */
-import { Context, DateTime, Duration, Effect, Layer, Result, Schedule, Schema } from "effect"
+import { Context, DateTime, Duration, Effect, Layer, Metric, Result, Schedule, Schema } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -16,6 +16,9 @@ import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import * as Reaction from "./Reaction.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
+import { wholeMillis } from "../internal/clock.ts"
+import { linkTo, spanned } from "../telemetry/spanned.ts"
+import { attribute, outboxAge, outboxMessages } from "../telemetry/Telemetry.ts"
 
 /** An event, ready to be sent. */
 export interface Message {
@@ -197,6 +200,19 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
       Effect.flatMap(Effect.fromResult(messageOf(byType, envelope)), (message) => inTime(publish(message)))
     )
 
+  const sent = Metric.withAttributes(outboxMessages, { relay: name })
+  const age = Metric.withAttributes(outboxAge, { relay: name })
+  const recordSent = (
+    services: Context.Context<never>,
+    envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>
+  ): Effect.Effect<void> => {
+    const oldest = Math.min(...envelopes.map(({ recordedAt }) => DateTime.toEpochMillis(recordedAt)))
+    sent.updateUnsafe(envelopes.length, services)
+    // The clock of the database may be ahead.
+    age.updateUnsafe(Math.max(0, wholeMillis(services) - oldest) / 1000, services)
+    return Effect.void
+  }
+
   const publishAll = (envelopes: ReadonlyArray<Event.Envelope<Event.Tagged>>) =>
     Effect.gen(function* () {
       const publisher = yield* Publisher
@@ -221,10 +237,25 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
         const refused = envelopes.find((envelope) => messageId(envelope) === error.messageId)
         return refused === undefined ? error : new Projection.FailedAt(refused.position, error)
       }),
-      Effect.withSpan("OutboxRelay.publish", {
-        kind: "producer",
-        attributes: { "messaging.batch.message_count": envelopes.length }
-      })
+      Effect.andThen(Effect.withFiber(({ context }) => recordSent(context, envelopes))),
+      (run) =>
+        spanned(
+          "send",
+          name,
+          (_services, span) => {
+            linkTo(span, envelopes)
+            return run
+          },
+          {
+            attributes: {
+              [attribute.messagingSystem]: "eventsourcing",
+              [attribute.messagingOperation]: "send",
+              [attribute.messagingType]: "send",
+              [attribute.destination]: name,
+              [attribute.messageCount]: envelopes.length
+            }
+          }
+        )
     )
 
   return {

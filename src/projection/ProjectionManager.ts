@@ -7,6 +7,8 @@ import * as EventStorage from "../driver/EventStorage.ts"
 import type * as Event from "../domain/Event.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
 import { reasonProblem } from "../internal/json.ts"
+import { annotate, messagingOf, spanned, spannedStream } from "../telemetry/spanned.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 import * as progress from "./progress.ts"
 import * as rebuilds from "./rebuilds.ts"
 import { replay } from "./deadLetters.ts"
@@ -272,6 +274,11 @@ const make = Effect.gen(function* () {
     )
   }
 
+  const rebuilding =
+    (projection: Rebuildable) =>
+    <A, E, R>(stream: Stream.Stream<A, E, R>): Stream.Stream<A, E, R> =>
+      spannedStream("rebuild", projection.name, stream, messagingOf("rebuild", projection))
+
   return ProjectionManager.of({
     status: (projection) => Effect.flatMap(currentKey(projection), (key) => progress.status(storages, key)),
     statusOfAll: (projection) =>
@@ -287,15 +294,15 @@ const make = Effect.gen(function* () {
           )
         )
       ),
-    awaitPosition: Effect.fn("ProjectionManager.awaitPosition")(function* (
-      projection,
-      position,
-      { timeout = defaultTimeout } = {}
-    ) {
-      const key = yield* currentKey(projection)
-      const wanted = yield* confirm(events, key.tenantId, position)
-      return yield* progress.awaitPosition(storages, key, wanted, timeout)
-    }),
+    awaitPosition: Effect.fnUntraced(
+      function* (projection, position, { timeout = defaultTimeout } = {}) {
+        const key = yield* currentKey(projection)
+        const wanted = yield* confirm(events, key.tenantId, position)
+        return yield* progress.awaitPosition(storages, key, wanted, timeout)
+      },
+      (run, projection) =>
+        spanned("await", projection.name, () => run, { attributes: messagingOf("await", projection) })
+    ),
     resume: (projection) => Effect.flatMap(currentKey(projection), storage.resume),
     resumeAll: (projection) =>
       recordAccess(events, `ProjectionManager.resumeAll ${projection?.name ?? "of every projection"}`).pipe(
@@ -341,36 +348,38 @@ const make = Effect.gen(function* () {
           )
         )
       ),
-    replayDeadLetters: Effect.fn("ProjectionManager.replayDeadLetters")(function* <P extends Projection.Any>(
-      projection: P
-    ) {
+    replayDeadLetters: <P extends Projection.Any>(projection: P) =>
+      spanned("replay", projection.name, (_services, span) =>
+        Effect.gen(function* () {
+          annotate(span, messagingOf("replay", projection))
+          const key = yield* currentKey(projection)
+          // The handlers of a projection across tenants have `AllTenants` in their requirements.
+          const access =
+            projection.kind === "acrossTenants" ? yield* Effect.serviceOption(AllTenants) : Option.none()
+          const accessId = Option.isNone(access)
+            ? undefined
+            : yield* events.recordAccess({
+                ...access.value,
+                operation: `ProjectionManager.replayDeadLetters ${projection.name}`
+              })
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the handlers require nothing else
+          const replayed = yield* replay(storages, projection, key, accessId) as Effect.Effect<
+            number,
+            ReplayFailed | ReadError,
+            Projection.Requirements<P>
+          >
+          annotate(span, { [attribute.messageCount]: replayed })
+          return replayed
+        })
+      ),
+    discardDeadLetter: Effect.fnUntraced(function* (projection, position, reason) {
+      yield* requirePosition(position)
+      const problem = reasonProblem(reason)
+      if (problem !== undefined) return yield* new InvalidReason({ reason: problem })
       const key = yield* currentKey(projection)
-      // The handlers of a projection across tenants have `AllTenants` in their requirements.
-      const access =
-        projection.kind === "acrossTenants" ? yield* Effect.serviceOption(AllTenants) : Option.none()
-      const accessId = Option.isNone(access)
-        ? undefined
-        : yield* events.recordAccess({
-            ...access.value,
-            operation: `ProjectionManager.replayDeadLetters ${projection.name}`
-          })
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the handlers require nothing else
-      return yield* replay(storages, projection, key, accessId) as Effect.Effect<
-        number,
-        ReplayFailed | ReadError,
-        Projection.Requirements<P>
-      >
+      const found = yield* storage.removeDeadLetter({ ...key, position, reason })
+      if (!found) return yield* new DeadLetterNotFound({ ...key, position })
     }),
-    discardDeadLetter: Effect.fn("ProjectionManager.discardDeadLetter")(
-      function* (projection, position, reason) {
-        yield* requirePosition(position)
-        const problem = reasonProblem(reason)
-        if (problem !== undefined) return yield* new InvalidReason({ reason: problem })
-        const key = yield* currentKey(projection)
-        const found = yield* storage.removeDeadLetter({ ...key, position, reason })
-        if (!found) return yield* new DeadLetterNotFound({ ...key, position })
-      }
-    ),
     rebuild: (projection, options = {}) =>
       Stream.unwrap(
         Effect.gen(function* () {
@@ -378,22 +387,22 @@ const make = Effect.gen(function* () {
           const { position: head } = yield* events.head({ tenantId })
           return yield* rebuildOf(projection, head > 0 ? [tenantId] : [], options)
         })
-      ),
+      ).pipe(rebuilding(projection)),
     rebuildAll: (projection, options = {}) =>
       Stream.unwrap(
         Effect.flatMap(tenantsWithEvents("rebuildAll", projection), ({ accessId, tenants }) =>
           rebuildOf(projection, tenants, options, accessId)
         )
-      ),
-    retire: Effect.fn("ProjectionManager.retire")(function* ({ name, version }) {
+      ).pipe(rebuilding(projection)),
+    retire: Effect.fnUntraced(function* ({ name, version }) {
       const accessId = yield* recordAccess(events, `ProjectionManager.retire ${name}, version ${version}`)
       return yield* storage.retire({ projection: name, version, accessId })
     }),
-    cancelRebuild: Effect.fn("ProjectionManager.cancelRebuild")(function* (projection) {
+    cancelRebuild: Effect.fnUntraced(function* (projection) {
       const key = yield* currentKey(projection)
       return yield* storage.cancelRebuild({ ...key, tables: projection.tables })
     }),
-    cancelRebuildAll: Effect.fn("ProjectionManager.cancelRebuildAll")(function* (projection) {
+    cancelRebuildAll: Effect.fnUntraced(function* (projection) {
       const { accessId, tenants } = yield* tenantsWithEvents("cancelRebuildAll", projection)
       const key = { projection: projection.name, version: projection.version, tables: projection.tables }
       if (projection.kind === "acrossTenants")

@@ -9,11 +9,11 @@ import {
   Duration,
   Effect,
   Layer,
-  Metric,
   Option,
   PubSub,
   Result,
-  Stream
+  Stream,
+  Tracer
 } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
@@ -21,8 +21,10 @@ import { BacklogReader, type Batch } from "./backlogReader.ts"
 import * as claimFailures from "./claimFailures.ts"
 import { HandlerFailed, own, unavailable } from "./claimFailures.ts"
 import * as handlePages from "./handlePages.ts"
-import * as handlerFailure from "./handlerFailure.ts"
+import { inClaimSpan, makeRecordWork, recordBacklog } from "./claimSpan.ts"
 import { retryDelay } from "./retryDelay.ts"
+import { startOf } from "../telemetry/series.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 import * as sharedRebuilds from "./sharedRebuilds.ts"
 import * as Projection from "./Projection.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
@@ -57,37 +59,6 @@ export class ProjectionRunner extends Context.Service<
   }
 >()("effect-eventsourcing/ProjectionRunner") {}
 
-/** Events handled, by projection. */
-export const handledEvents: Metric.Counter<number> = Metric.counter("eventsourcing.projection.events", {
-  description: "Events that projections have handled",
-  incremental: true
-})
-
-/** Failures of handlers, by projection. */
-export const failures: Metric.Counter<number> = handlerFailure.failures
-
-/**
- * Events that are not yet in the read models of all tenants, by projection and version. Those of parked tenants count.
- *
- * **Details**
- *
- * This gauge and the two below are measured at every `sweepInterval`. Each process that runs the projection reports the
- * same numbers: take the largest, not the sum.
- */
-export const pending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.pending", {
-  description: "Events that are not handled yet, over all tenants"
-})
-
-/** Milliseconds since the oldest {@link pending} event was recorded, by projection and version; 0 if there is none. */
-export const oldestPending: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.oldest_pending", {
-  description: "Age in milliseconds of the oldest event that is not handled yet, over all tenants"
-})
-
-/** Tenants for which the projection, or a rebuild of it, is parked, by projection and version. */
-export const parked: Metric.Gauge<number> = Metric.gauge("eventsourcing.projection.parked", {
-  description: "Tenants for which the projection is parked"
-})
-
 /** Pauses of a worker while the storage is unavailable, in milliseconds; each is twice the one before. */
 const pauses = { first: 1000, longest: 5000 }
 
@@ -97,6 +68,11 @@ const renewAfter = 86_400_000
 const claimKey = ({ projection, rebuild, tenantId, version }: ProjectionStorage.Claim): string =>
   JSON.stringify([projection, version, tenantId, rebuild])
 
+/** The span in which the layer is built is not the parent of all that handlers do later. */
+const withoutSpan = <R>(services: Context.Context<R>): Context.Context<R> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no handler requires a span
+  Context.omit(Tracer.ParentSpan)(services as Context.Context<R | Tracer.ParentSpan>) as Context.Context<R>
+
 const keyOf = ({ name, version }: Projection.Any): string => JSON.stringify([name, version])
 
 const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
@@ -104,7 +80,10 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
     const events = yield* EventStorage.EventStorage
     const storage = yield* ProjectionStorage.ProjectionStorage
     // Handlers get the services that exist when the runner is built, except the tenant.
-    const services = yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
+    const services = withoutSpan(
+      yield* Effect.context<Exclude<Projection.Requirements<Ps[number]>, CurrentTenant>>()
+    )
+    const recordWork = makeRecordWork()
     const { projections, schemaWait = "10 minutes" } = options
     const byKey = new Map(projections.map((projection) => [keyOf(projection), projection]))
     if (byKey.size !== projections.length)
@@ -224,25 +203,33 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
       Effect.suspend(() => {
         let claimed: ProjectionStorage.Claim | undefined
         let attempts = false
+        let start = 0n
         const request = {
           projections: [...keys.slice(first), ...keys.slice(0, first)],
           accessId: granted.accessId
         }
         return storage
-          .work(request, (claim) => {
-            const projection = projectionOf(claim)
-            claimed = claim
-            attempts = isCareful(projection, claim)
-            return workOn(projection, claim, reader, attempts)
-          })
+          .work(request, (claim) =>
+            Effect.contextWith((context: Context.Context<never>) => {
+              const projection = projectionOf(claim)
+              claimed = claim
+              start = startOf(context)
+              attempts = isCareful(projection, claim)
+              return inClaimSpan(projection, claim, workOn(projection, claim, reader, attempts)).pipe(
+                Effect.annotateLogs({
+                  projection: projection.name,
+                  [attribute.tenantId]: claim.tenantId
+                })
+              )
+            })
+          )
           .pipe(
             Effect.tap((handled) =>
-              claimed === undefined || Option.isNone(handled)
-                ? Effect.void
-                : Metric.update(
-                    Metric.withAttributes(handledEvents, { projection: claimed.projection }),
-                    handled.value
-                  )
+              Effect.contextWith((context: Context.Context<never>) => {
+                if (claimed !== undefined && Option.isSome(handled))
+                  recordWork(context, projectionOf(claimed), start, handled.value)
+                return Effect.void
+              })
             ),
             Effect.map(Option.isSome),
             Effect.catchCause((cause) => {
@@ -263,10 +250,7 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(options: Options<Ps>) =>
 
     const measure = Effect.gen(function* () {
       for (const backlog of yield* storage.backlog(keys)) {
-        const attributes = { projection: backlog.projection, version: String(backlog.version) }
-        yield* Metric.update(Metric.withAttributes(pending, attributes), backlog.pending)
-        yield* Metric.update(Metric.withAttributes(oldestPending, attributes), backlog.oldestAge)
-        yield* Metric.update(Metric.withAttributes(parked, attributes), backlog.parked)
+        recordBacklog(yield* Effect.context(), backlog)
       }
     }).pipe(Effect.ignore({ log: "Debug", message: "The backlog of projections could not be measured" }))
 

@@ -4,6 +4,7 @@ import type * as EventStorage from "../driver/EventStorage.ts"
 import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import { OtherFailure, type ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { wholeLog } from "./backlogReader.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 import * as handlerFailure from "./handlerFailure.ts"
 import type * as Projection from "./Projection.ts"
 
@@ -108,6 +109,7 @@ export const make = (
       const cause = { code: null, message: problem, stack: "" }
       const failure = {
         kind: "schema",
+        type: "RebuildRefused",
         error: problem,
         remedy: undefined,
         unavailable: undefined,
@@ -120,7 +122,7 @@ export const make = (
       })
     }
     yield* Effect.logError(`A rebuild cannot continue: ${problem}`).pipe(
-      Effect.annotateLogs({ projection: claim.projection, tenantId: claim.tenantId })
+      Effect.annotateLogs({ projection: claim.projection, [attribute.tenantId]: claim.tenantId })
     )
     const position = claim.position + 1
     yield* storage.fail({ claim, position, attempts: 1, error: problem, ...parkedForGood })
@@ -149,7 +151,13 @@ export const make = (
       return yield* storage.fail({ claim, position, attempts, error, ...parkedForGood })
     }
     yield* Effect.logError("A projection put an event aside as a dead letter").pipe(
-      Effect.annotateLogs({ projection: claim.projection, tenantId, position, attempts, error })
+      Effect.annotateLogs({
+        projection: claim.projection,
+        [attribute.tenantId]: tenantId,
+        position,
+        attempts,
+        error
+      })
     )
     yield* storage.addDeadLetter(claim, { position, eventId, error, attempts })
     yield* storage.advance(claim, position)

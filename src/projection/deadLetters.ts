@@ -8,6 +8,7 @@ import type { DeadLetter, TenantProjection } from "../driver/ProjectionStorage.t
 import { repeatable } from "../driver/repeatable.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 import { failed as describe } from "./handlerFailure.ts"
 import { toError } from "./maskedCause.ts"
 import type { Storages } from "./progress.ts"
@@ -45,7 +46,13 @@ export const replay = (
               aggregates: projection.aggregates
             })
             yield* Effect.logWarning("A dead letter failed again", Cause.die(toError(found.cause))).pipe(
-              Effect.annotateLogs({ ...key, position: envelope.position, kind: found.kind })
+              Effect.annotateLogs({
+                projection: key.projection,
+                version: key.version,
+                [attribute.tenantId]: key.tenantId,
+                position: envelope.position,
+                kind: found.kind
+              })
             )
             return yield* found.kind === "storage" && found.unavailable !== undefined
               ? found.unavailable

@@ -9,6 +9,7 @@ import type { ReadError } from "../driver/StoreError.ts"
 import { mixedEnvelopes, reportSkipped } from "../store/decode.ts"
 import { type BacklogReader, type Batch, wholeLog } from "./backlogReader.ts"
 import { HandlerFailed, own, StatementFailed } from "./claimFailures.ts"
+import { noteEvents } from "./currentWork.ts"
 import * as handlerFailure from "./handlerFailure.ts"
 import type * as Projection from "./Projection.ts"
 
@@ -104,6 +105,7 @@ export const make = (
     const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
     const page = mixedEnvelopes(tenantId, byType, rows, new Set(projection.eventTypes))
     yield* reportSkipped(page)
+    yield* noteEvents(page.events)
     const [first, ...others] = page.events
     if (first !== undefined && projection.handleAll !== undefined) {
       const { events: envelopes } = page

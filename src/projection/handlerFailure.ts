@@ -5,15 +5,12 @@ import type * as Event from "../domain/Event.ts"
 import { personalTags } from "../domain/handlers.ts"
 import type * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import { errorType } from "../telemetry/errorType.ts"
+import { attribute, projectionFailures } from "../telemetry/Telemetry.ts"
+import { noteFailure } from "./currentWork.ts"
 import { maskedCause, maskedText, toError } from "./maskedCause.ts"
 import { type Any, FailedAt } from "./Projection.ts"
 import { retryDelay } from "./retryDelay.ts"
-
-/** Failures of handlers, by projection. `ProjectionRunner.failures` is this. */
-export const failures: Metric.Counter<number> = Metric.counter("eventsourcing.projection.failures", {
-  description: "Events that projections have failed to handle",
-  incremental: true
-})
 
 type Storage = ProjectionStorage.ProjectionStorage["Service"]
 
@@ -23,6 +20,8 @@ export interface Failed {
   /** True if this event is known to have failed; false if it may have been one after it. */
   readonly blamed: boolean
   readonly kind: ProjectionStorage.FailureKind
+  /** The `error.type` of spans. */
+  readonly type: string
   /** One line that the tenant may see. The values of events with personal fields are masked. */
   readonly error: string
   readonly remedy: string | undefined
@@ -62,6 +61,7 @@ export const failed = (
       position,
       blamed,
       kind: description.kind,
+      type: errorType(error),
       error: maskedText(description.summary, personalOf(handled)),
       remedy: description.remedy,
       unavailable: description.unavailable,
@@ -145,7 +145,15 @@ export const recordFailure: (
       kind === "handler"
         ? yield* planRetry(projection, claim, failure, before)
         : planWait(claim, failure, before, Duration.toMillis(schemaWait))
-    yield* Metric.update(Metric.withAttributes(failures, { projection: projection.name }), 1)
+    yield* noteFailure(failure)
+    yield* Metric.update(
+      Metric.withAttributes(projectionFailures, {
+        projection: projection.name,
+        version: String(projection.version),
+        kind
+      }),
+      1
+    )
     yield* (plan.parked ? Effect.logError : Effect.logWarning)(
       sentenceOf(failure, plan),
       Cause.die(toError(cause))
@@ -153,7 +161,7 @@ export const recordFailure: (
       Effect.annotateLogs({
         projection: claim.projection,
         version: claim.version,
-        tenantId: claim.tenantId,
+        [attribute.tenantId]: claim.tenantId,
         rebuild: claim.rebuild,
         position,
         attempts: plan.attempts,

@@ -12,6 +12,7 @@ import {
   type Router,
   unknownAsUnavailable
 } from "./router.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 
 /** First and longest time for which a failed storage is skipped, in milliseconds, so that the others need not wait for it. */
 const pause = { first: 1000, longest: 5000 }
@@ -139,7 +140,7 @@ export const make = <M extends Backend>(
             Effect.andThen(
               Effect.logWarning("A database has unfinished projections of a tenant that has moved away")
             ),
-            Effect.annotateLogs({ database: backend.placement, tenantId: claim.tenantId }),
+            Effect.annotateLogs({ database: backend.placement, [attribute.tenantId]: claim.tenantId }),
             Effect.as(Option.none<A>())
           )
       })
@@ -217,7 +218,9 @@ export const make = <M extends Backend>(
             version,
             pending: found.reduce((sum, { pending }) => sum + pending, 0),
             oldestAge: Math.max(0, ...found.map(({ oldestAge }) => oldestAge)),
-            parked: found.reduce((sum, { parked }) => sum + parked, 0)
+            parked: found.reduce((sum, { parked }) => sum + parked, 0),
+            deadLetters: found.reduce((sum, { deadLetters }) => sum + deadLetters, 0),
+            oldestDeadLetter: Math.max(0, ...found.map(({ oldestDeadLetter }) => oldestDeadLetter))
           }
         })
       }),

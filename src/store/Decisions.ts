@@ -25,7 +25,11 @@ import { makeJoined } from "./joinedAppend.ts"
 import { lostTooOften, maxLosses } from "./lostEnd.ts"
 import { makeJoinedModels, type ModelCommand, type ModelTypes } from "./joinedModels.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
-import { spanned } from "./spanned.ts"
+import { attempted } from "./attempted.ts"
+import { typesOf } from "./storeMeasures.ts"
+import { timing } from "../telemetry/series.ts"
+import { timed } from "../telemetry/spanned.ts"
+import { decideDuration, loadDuration } from "../telemetry/Telemetry.ts"
 import type { Undecodable, ReadError } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 
@@ -163,62 +167,69 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
     )
 
     return Decisions.of({
-      read: Effect.fn("Decisions.read")((model) => decisions.readOn(model, initialOf(model))),
+      read: (model) =>
+        timed("load", typesOf(model.query.items), timeRead, () => decisions.readOn(model, initialOf(model))),
       execute: <State, const D extends Decision<unknown, unknown>>(
         model: DecisionModel.DecisionModel<State>,
         decide: (state: State) => D,
         { retry }: ExecuteOptions = {}
       ) => {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
-        const decideAny = decide as (state: State) => loop.Decision<Outcome, ErrorOf<D>, RequirementsOf<D>>
-        const decideNow = (state: State) => Effect.suspend(() => loop.toEffect(decideAny(state)))
+        const decideGiven = decide as (state: State) => loop.Decision<Outcome, ErrorOf<D>, RequirementsOf<D>>
+        const types = typesOf(model.query.items)
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the appended events are those that the decision named
-        return spanned("Decisions.execute", () =>
-          loop
-            .withIds(
-              // Each model has a sequence of ids of its own.
-              () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
-              (derived) => {
-                const alone = (onEffect?: () => void) =>
-                  Effect.suspend(() =>
-                    loop.run(
-                      decisions.subject(model, decideNow, derived.ids),
-                      decideAny,
-                      derived,
-                      retry ?? options.retry ?? loop.defaultRetry,
-                      onEffect
-                    )
-                  ).pipe(
-                    // Everything is read anew.
-                    Effect.retry({ while: (error) => error instanceof Lost, times: maxLosses }),
-                    Effect.catchIf(
-                      (error) => error instanceof Lost,
-                      () => Effect.fail(lostTooOften())
-                    )
-                  )
-                if (retry !== undefined) return alone()
-                return Effect.flatMap(store.inTransaction, (inTransaction) =>
-                  inTransaction
-                    ? alone()
-                    : Effect.withFiber(({ context }) =>
-                        inLine(
-                          { tenantId: tenantOf(context), subject: joined, id: lineOf(model) },
-                          { model, decide, ids: derived.ids } satisfies Record<keyof ModelCommand, unknown>,
-                          alone,
-                          // Few go beside their line, and making this takes as long as to decide.
-                          Effect.suspend(() => alone())
-                        )
+        return timed("decide", types, timeDecide, (services, span) =>
+          attempted(services, span, types, decideGiven, (decideAny) => {
+            const decideNow = (state: State) => Effect.suspend(() => loop.toEffect(decideAny(state)))
+            return loop
+              .withIds(
+                // Each model has a sequence of ids of its own.
+                () => Result.succeed({ aggregateType: "decision model", aggregateId: nameOf(model) }),
+                (derived) => {
+                  const alone = (onEffect?: () => void) =>
+                    Effect.suspend(() =>
+                      loop.run(
+                        decisions.subject(model, decideNow, derived.ids),
+                        decideAny,
+                        derived,
+                        retry ?? options.retry ?? loop.defaultRetry,
+                        onEffect
                       )
-                )
-              }
-            )
-            .pipe(
-              // No caller could handle a log that is replaced again and again.
-              Effect.catchIf(
-                (error) => error instanceof LogReplaced,
-                ({ error }) => Effect.die(error)
+                    ).pipe(
+                      // Everything is read anew.
+                      Effect.retry({ while: (error) => error instanceof Lost, times: maxLosses }),
+                      Effect.catchIf(
+                        (error) => error instanceof Lost,
+                        () => Effect.fail(lostTooOften())
+                      )
+                    )
+                  if (retry !== undefined) return alone()
+                  return Effect.flatMap(store.inTransaction, (inTransaction) =>
+                    inTransaction
+                      ? alone()
+                      : Effect.withFiber(({ context }) =>
+                          inLine(
+                            { tenantId: tenantOf(context), subject: joined, id: lineOf(model) },
+                            { model, decide: decideAny, ids: derived.ids } satisfies Record<
+                              keyof ModelCommand,
+                              unknown
+                            >,
+                            alone,
+                            // Few go beside their line, and making this takes as long as to decide.
+                            Effect.suspend(() => alone())
+                          )
+                        )
+                  )
+                }
               )
-            )
+              .pipe(
+                // No caller could handle a log that is replaced again and again.
+                Effect.catchIf(
+                  (error) => error instanceof LogReplaced,
+                  ({ error }) => Effect.die(error)
+                )
+              )
+          })
         ) as Effect.Effect<
           Executed<State, EnvelopeOf<D>>,
           ErrorOf<D> | Failure,
@@ -227,6 +238,9 @@ const make = (options: Options): Effect.Effect<Decisions["Service"], never, Even
       }
     })
   })
+
+const timeRead = timing(loadDuration)
+const timeDecide = timing(decideDuration)
 
 /** Models with equal queries have the same name. */
 const nameOf = ({ query }: DecisionModel.Any): string =>

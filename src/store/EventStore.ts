@@ -5,7 +5,6 @@ import { Context, type DateTime, Effect, Layer, Result, type Schema, Stream } fr
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import { CurrentEventContext } from "../domain/EventContext.ts"
 import * as EventStorage from "../driver/EventStorage.ts"
 import { nameProblem } from "../internal/json.ts"
 import { checkEventId } from "../internal/uuid.ts"
@@ -17,7 +16,17 @@ import { appendJson, type JsonAppended, type JsonEvents } from "./appendJson.ts"
 import * as EventJson from "./EventJson.ts"
 import { importEvents } from "./importEvents.ts"
 import { paged } from "./pages.ts"
-import { spanned } from "./spanned.ts"
+import { eventContextOf } from "./eventContext.ts"
+import {
+  measuredFold,
+  measuredImport,
+  notingReplay,
+  recordAppend,
+  recordingAll,
+  typesOf
+} from "./storeMeasures.ts"
+import { timed } from "../telemetry/spanned.ts"
+import { attribute } from "../telemetry/Telemetry.ts"
 import { wholeMillis } from "../internal/clock.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import { checkIntegers, eventFilter, makeReader, wholePosition } from "./read.ts"
@@ -354,8 +363,12 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
       { condition, forgotten }: AppendOptions<Condition> = {}
     ) =>
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One result per stream, in order, each with the events of its stream; conflicts of the terms that are given.
-      spanned("EventStore.appendAll", (services) =>
-        write(services, streams, { condition, forgotten }, allOf)
+      timed(
+        "append",
+        typesOf(streams),
+        recordingAll(streams),
+        (services, span) => notingReplay(span, write(services, streams, { condition, forgotten }, allOf)),
+        () => ({ [attribute.events]: streams.reduce((sum, { events }) => sum + events.length, 0) })
       ) as Effect.Effect<
         { readonly [K in keyof As]: AppendedOf<As[K]> },
         AppendFailure<Condition>,
@@ -374,12 +387,16 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
         request: StreamEvents<Type, State, Payload, Id> & CommandOptions<Condition, Command>
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- One stream has one result with the events of that stream; only conflicts of the given terms are raised.
-        spanned("EventStore.append", (services) =>
-          write(services, [request], request, firstOf)
+        timed(
+          "append",
+          request.aggregate.type,
+          recordAppend,
+          (services, span) => notingReplay(span, write(services, [request], request, firstOf)),
+          () => ({ [attribute.events]: request.events.length })
         ) as Effect.Effect<Appended<Payload, Type>, AppendFailure<Condition, Command>, CurrentTenant>,
       encode: ({ aggregate, events, id }) =>
         Effect.withFiber(({ context: services }) => {
-          const context = Context.get(services, CurrentEventContext)
+          const context = eventContextOf(services)
           const shared = { context, now: wholeMillis(services), limits, seals: storage.seals === true }
           return Effect.fromResult(encode.ahead(aggregate, id, events, shared))
         }),
@@ -394,20 +411,24 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
             : storage.commandOutcome({ tenantId, key })
         }),
       importEvents: (events, settings = {}) =>
-        Effect.flatMap(currentTenant, (tenantId) =>
-          importEvents(storage, limits, tenantId, events, Result.succeed, settings)
-        ).pipe(Effect.withSpan("EventStore.importEvents")),
-      importJson: (events, { aggregates, ...settings }) =>
-        Effect.flatMap(currentTenant, (tenantId) =>
-          importEvents(
-            storage,
-            limits,
-            tenantId,
-            events,
-            EventJson.itemReader(aggregates, tenantId),
-            settings
+        measuredImport(
+          Effect.flatMap(currentTenant, (tenantId) =>
+            importEvents(storage, limits, tenantId, events, Result.succeed, settings)
           )
-        ).pipe(Effect.withSpan("EventStore.importJson")),
+        ),
+      importJson: (events, { aggregates, ...settings }) =>
+        measuredImport(
+          Effect.flatMap(currentTenant, (tenantId) =>
+            importEvents(
+              storage,
+              limits,
+              tenantId,
+              events,
+              EventJson.itemReader(aggregates, tenantId),
+              settings
+            )
+          )
+        ),
       readStream: (request) =>
         Stream.unwrap(
           Effect.gen(function* () {
@@ -418,7 +439,7 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
             )
           })
         ),
-      fold: makeFolder(reader),
+      fold: measuredFold(makeFolder(reader)),
       readLog: <const As extends ReadonlyArray<Aggregate.Any>>({
         aggregates,
         ...range

@@ -17,6 +17,7 @@ import {
 } from "../driver/StoreError.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import { checkEventId } from "../internal/uuid.ts"
+import { spanned } from "../telemetry/spanned.ts"
 
 /** A position of a tenant's log with the hash of its event. Kept in another place, it proves all events up to it. */
 export interface Anchor {
@@ -181,74 +182,77 @@ export const verify = (
   HashChainBroken | NoHashChain | PositionDiverged | ReadError,
   EventStorage.EventStorage | CurrentTenant
 > =>
-  Effect.gen(function* () {
-    const { anchor } = options
-    const storage = yield* EventStorage.EventStorage
-    const tenantId = yield* currentTenant
-    const broken = (position: number, reason: HashChainBroken["reason"]) =>
-      new HashChainBroken({ tenantId, position, reason })
-    checkEventId({ anchor: anchor?.eventId })
-    const diverged = ({ eventId, position }: Head, actual: string | null) =>
-      new PositionDiverged({ tenantId, position, expected: eventId, actual })
-    const started = yield* storage.hashChainStart(tenantId)
-    if (anchor !== undefined && anchor.position < (started ?? Infinity))
-      return yield* broken(anchor.position, "anchor")
-    // Without a recorded start, no event may have a hash.
-    const chainedFrom = started ?? Infinity
-    const { position: end } = yield* storage.head({ tenantId })
-    checkIntegers({ from: options.from })
-    const from = Math.max(
-      1,
-      Math.min(
-        Math.max(options.from ?? chainedFrom, chainedFrom),
-        // Otherwise nothing would prove the events between the anchor and `from`.
-        (anchor?.position ?? Infinity) + 1,
-        // The start of the chain may have been altered too, so the last event is read in any case.
-        end + 1
+  spanned("verify", undefined, () =>
+    Effect.gen(function* () {
+      const { anchor } = options
+      const storage = yield* EventStorage.EventStorage
+      const tenantId = yield* currentTenant
+      const broken = (position: number, reason: HashChainBroken["reason"]) =>
+        new HashChainBroken({ tenantId, position, reason })
+      checkEventId({ anchor: anchor?.eventId })
+      const diverged = ({ eventId, position }: Head, actual: string | null) =>
+        new PositionDiverged({ tenantId, position, expected: eventId, actual })
+      const started = yield* storage.hashChainStart(tenantId)
+      if (anchor !== undefined && anchor.position < (started ?? Infinity))
+        return yield* broken(anchor.position, "anchor")
+      // Without a recorded start, no event may have a hash.
+      const chainedFrom = started ?? Infinity
+      const { position: end } = yield* storage.head({ tenantId })
+      checkIntegers({ from: options.from })
+      const from = Math.max(
+        1,
+        Math.min(
+          Math.max(options.from ?? chainedFrom, chainedFrom),
+          // Otherwise nothing would prove the events between the anchor and `from`.
+          (anchor?.position ?? Infinity) + 1,
+          // The start of the chain may have been altered too, so the last event is read in any case.
+          end + 1
+        )
       )
-    )
 
-    // Without `from`, every event is read, because the start of the chain may have been moved. With it, the event before is
-    // read for its hash.
-    let next = options.from === undefined ? 1 : Math.max(1, from - 1)
-    let previous = chainStart
-    let last: Head | undefined
-    const check = (row: EventStorage.EventRow): HashChainBroken | PositionDiverged | undefined => {
-      if (row.position !== next) return broken(next, row.position > next ? "missing" : "changed")
-      next++
-      if (row.position < chainedFrom) return row.hash === null ? undefined : broken(row.position, "unlinked")
-      if (row.hash === null) return broken(row.position, "unlinked")
-      if (row.position >= from && row.hash !== eventHash(previous, tenantId, row))
-        return broken(row.position, "changed")
-      if (row.position === anchor?.position) {
-        if (hasEventId(anchor) && row.eventId !== anchor.eventId) return diverged(anchor, row.eventId)
-        if (row.hash !== anchor.hash) return broken(row.position, "anchor")
+      // Without `from`, every event is read, because the start of the chain may have been moved. With it, the event before is
+      // read for its hash.
+      let next = options.from === undefined ? 1 : Math.max(1, from - 1)
+      let previous = chainStart
+      let last: Head | undefined
+      const check = (row: EventStorage.EventRow): HashChainBroken | PositionDiverged | undefined => {
+        if (row.position !== next) return broken(next, row.position > next ? "missing" : "changed")
+        next++
+        if (row.position < chainedFrom)
+          return row.hash === null ? undefined : broken(row.position, "unlinked")
+        if (row.hash === null) return broken(row.position, "unlinked")
+        if (row.position >= from && row.hash !== eventHash(previous, tenantId, row))
+          return broken(row.position, "changed")
+        if (row.position === anchor?.position) {
+          if (hasEventId(anchor) && row.eventId !== anchor.eventId) return diverged(anchor, row.eventId)
+          if (row.hash !== anchor.hash) return broken(row.position, "anchor")
+        }
+        previous = row.hash
+        last = headOf(row)
+        return undefined
       }
-      previous = row.hash
-      last = headOf(row)
-      return undefined
-    }
 
-    while (next <= end) {
-      const page: EventStorage.Page<EventStorage.EventRow> = yield* storage.readLog({
-        ...everything,
-        tenantId,
-        fromPosition: next,
-        toPosition: end,
-        direction: "forwards",
-        limit: pageSize
-      })
-      for (const row of page.rows) {
-        const failure = check(row)
-        if (failure !== undefined) return yield* failure
+      while (next <= end) {
+        const page: EventStorage.Page<EventStorage.EventRow> = yield* storage.readLog({
+          ...everything,
+          tenantId,
+          fromPosition: next,
+          toPosition: end,
+          direction: "forwards",
+          limit: pageSize
+        })
+        for (const row of page.rows) {
+          const failure = check(row)
+          if (failure !== undefined) return yield* failure
+        }
+        if (page.rows.length === 0 || (page.complete && next <= end)) return yield* broken(next, "missing")
       }
-      if (page.rows.length === 0 || (page.complete && next <= end)) return yield* broken(next, "missing")
-    }
-    if (started === undefined) return yield* new NoHashChain({ tenantId })
-    if (anchor !== undefined && anchor.position > end)
-      return yield* hasEventId(anchor) ? diverged(anchor, null) : broken(end + 1, "anchor")
-    return { from, events: Math.max(0, end + 1 - from), head: last }
-  }).pipe(Effect.withSpan("HashChain.verify"))
+      if (started === undefined) return yield* new NoHashChain({ tenantId })
+      if (anchor !== undefined && anchor.position > end)
+        return yield* hasEventId(anchor) ? diverged(anchor, null) : broken(end + 1, "anchor")
+      return { from, events: Math.max(0, end + 1 - from), head: last }
+    })
+  )
 
 const hasEventId = (anchor: Anchor): anchor is Head => anchor.eventId !== undefined
 

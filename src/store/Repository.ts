@@ -2,7 +2,7 @@
  * The repository: loads aggregates, decides, and appends the decided events. On request it keeps snapshots, so that long
  * streams load fast, and carries out repeated commands only once.
  */
-import { Context, type Duration, Effect, Layer, type Metric, Result, type Schedule } from "effect"
+import { Context, type Duration, Effect, Layer, Result, type Schedule, type Scope } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -12,11 +12,9 @@ import * as loop from "./decide.ts"
 import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
 import { type Command, type ExecuteOptions, makeExecute } from "./execute.ts"
 import type { JoinOptions } from "./inLine.ts"
-import * as joined from "./joinedAppend.ts"
 import { makeLoader } from "./load.ts"
-import * as remembered from "./rememberedStates.ts"
+import { measureMemory } from "./memoryMeasures.ts"
 import { makeMemory, type RememberOptions } from "./rememberedStates.ts"
-import * as internal from "./snapshots.ts"
 import { make as makeSnapshots, none, type SnapshotOptions, type Snapshots } from "./snapshots.ts"
 import * as SnapshotStorage from "../driver/SnapshotStorage.ts"
 import {
@@ -28,7 +26,10 @@ import {
 } from "../driver/StoreError.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
-import { spanned } from "./spanned.ts"
+import { attempted } from "./attempted.ts"
+import { timing } from "../telemetry/series.ts"
+import { timed } from "../telemetry/spanned.ts"
+import { executeDuration, loadDuration } from "../telemetry/Telemetry.ts"
 
 export type { JoinOptions, RememberOptions, SnapshotOptions }
 export type { Command, ExecuteOptions } from "./execute.ts"
@@ -185,61 +186,8 @@ export interface OptionsWithSnapshots extends Omit<Options, "snapshots"> {
   readonly snapshots: SnapshotOptions
 }
 
-/** Counts the loads that started from a snapshot, by `aggregate`. */
-export const snapshotHits: Metric.Counter<number> = internal.hits
-
-/**
- * Counts the loads that found no usable snapshot and folded all events, by `aggregate` and `reason`: `absent` (there is none),
- * `stateVersion` (of another state version), `dependencies` (of another state schema, initial value or set of events),
- * `corrupt` (altered or undecodable), `ahead` (beyond the end of the stream), `otherHistory` (the stream has another event at
- * that version), `unavailable` (the storage failed).
- */
-export const snapshotMisses: Metric.Counter<number> = internal.misses
-
-/** Counts the snapshots taken, by `aggregate`. */
-export const snapshotsTaken: Metric.Counter<number> = internal.taken
-
-/**
- * Counts the snapshots that were due but not taken, by `aggregate` and `reason`: `notStorable` (the state cannot be stored as
- * JSON), `tooLarge`, `overflow` (too many are waiting), `outdated` (there is a newer one), `unavailable` (the storage failed),
- * `policy` (the policy threw).
- */
-export const snapshotsNotTaken: Metric.Counter<number> = internal.notTaken
-
-/** Counts the commands and loads that found a remembered state, by `aggregate`. */
-export const rememberedHits: Metric.Counter<number> = remembered.hits
-
-/**
- * Counts the commands and loads that found no remembered state, by `aggregate` and `reason`: `absent` (there is none), `fresh`
- * (the caller wants the store's), `inTransaction` (in a transaction of the program the memory is not used), `forgotten` (a
- * person was forgotten since the state was read).
- */
-export const rememberedMisses: Metric.Counter<number> = remembered.misses
-
-/**
- * Counts the remembered states that were dropped, by `aggregate` and `reason`: `entries` (too many states), `bytes` (too much
- * weight), `tooLarge` (a state above a mebibyte), `otherHistory` (the stream has another event there), `snapshot` (another
- * process has stored a newer snapshot), `forgotten` (a person was forgotten since the state was read).
- */
-export const rememberedEvictions: Metric.Counter<number> = remembered.evictions
-
-/**
- * Counts the remembered states that were not the newest ones when the store was asked, by `aggregate`: another process has
- * appended meanwhile, or the log has another history.
- */
-export const rememberedOutdated: Metric.Counter<number> = remembered.outdated
-
-/**
- * Counts the appends with the events of several commands that were decided together, by `aggregate` (`decision model` for those
- * of `Decisions`).
- */
-export const joinedAppends: Metric.Counter<number> = joined.appends
-
-/**
- * Counts the commands that were decided together with others and appended with them, by `aggregate` (`decision model` for
- * decisions of `Decisions`).
- */
-export const joinedCommands: Metric.Counter<number> = joined.commands
+const timeLoad = timing(loadDuration)
+const timeExecute = timing(executeDuration)
 
 /**
  * Retries four times without delay, then up to 16 times after 5, 10, 20 … milliseconds, at most a quarter of a second apart
@@ -250,9 +198,11 @@ export const defaultRetry: Schedule.Schedule<unknown> = loop.defaultRetry
 const make = (
   options: Pick<Options, "retry" | "commandTimeToLive" | "remember" | "join">,
   snapshots: Snapshots
-): Effect.Effect<Repository["Service"], never, EventStore.EventStore> =>
-  Effect.map(EventStore.EventStore, (store) => {
+): Effect.Effect<Repository["Service"], never, EventStore.EventStore | Scope.Scope> =>
+  Effect.gen(function* () {
+    const store = yield* EventStore.EventStore
     const memory = makeMemory(store, options.remember)
+    yield* measureMemory(memory.states)
     const loader = makeLoader(store, snapshots)
     const decisions = makeStreamDecisions(store, loader)
     const execute = makeExecute({ store, loader, decisions, memory }, options)
@@ -272,9 +222,9 @@ const make = (
 
     return Repository.of({
       loadOrInitial: (aggregate, id, loadOptions) =>
-        spanned("Repository.loadOrInitial", () => loadOrInitial(aggregate, id, loadOptions)),
+        timed("load", aggregate.type, timeLoad, () => loadOrInitial(aggregate, id, loadOptions)),
       load: (aggregate, id, loadOptions) =>
-        spanned("Repository.load", (services) =>
+        timed("load", aggregate.type, timeLoad, (services) =>
           Effect.flatMap(loadOrInitial(aggregate, id, loadOptions), (loaded) =>
             loaded.version > 0
               ? Effect.succeed(loaded)
@@ -302,15 +252,13 @@ const make = (
         given: ExecuteOptions<C> = {}
       ) =>
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Without a command key, no CommandKeyConflict is raised.
-        spanned(
-          "Repository.execute",
-          (services) => {
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
-            const decideAs = decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>
-            return execute(services, { aggregate, id, decide: decideAs }, given)
-          },
-          { "aggregate.type": aggregate.type }
-        ) as Effect.Effect<
+        timed("execute", aggregate.type, timeExecute, (services, span) => {
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- D fails with and requires what its members do
+          const decideAs = decide as (state: State) => Decision<Payload, ErrorOf<D>, RequirementsOf<D>>
+          return attempted(services, span, aggregate.type, decideAs, (counted) =>
+            execute(services, { aggregate, id, decide: counted }, given)
+          )
+        }) as Effect.Effect<
           Executed<State, Payload, Type>,
           ErrorOf<D> | EventStore.AppendFailure<undefined, C>,
           RequirementsOf<D> | CurrentTenant

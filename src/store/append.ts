@@ -2,7 +2,6 @@
 import { Context, Effect, Result, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
-import { CurrentEventContext } from "../domain/EventContext.ts"
 import type * as EventStorage from "../driver/EventStorage.ts"
 import {
   AppendConditionFailed,
@@ -28,6 +27,7 @@ import { tenantOf } from "../domain/currentTenant.ts"
 import { makeChecks } from "./appendChecks.ts"
 import * as decode from "./decode.ts"
 import { CurrentDerivedIds, deriveIds } from "../domain/derivedIds.ts"
+import { eventContextOf } from "./eventContext.ts"
 import { CurrentExemption } from "./exemption.ts"
 import * as encode from "./encode.ts"
 import * as eventQuery from "./queryTerms.ts"
@@ -367,7 +367,7 @@ export const makeWriter = (
     select: Select<A>
   ): Effect.Effect<A, WriteError> => {
     const now = wholeMillis(services)
-    const context = Context.get(services, CurrentEventContext)
+    const context = eventContextOf(services)
     const encoded = encode.streams(streams, { context, now, limits, seals })
     if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
     const key = command === undefined ? Result.void : checkCommandKey(command.key)

@@ -6,7 +6,7 @@
  * pass `storedTypes` to the driver and `wanted` types to this module; and they report `skipped` events.
  */
 import { DateTime, Effect, Metric, Option, Result, type Schema } from "effect"
-import * as Aggregate from "../domain/Aggregate.ts"
+import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type {
   AppendReceipt,
@@ -28,6 +28,7 @@ import {
 } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { type AggregateCodec, codecOf, type Mismatch } from "../domain/codec/aggregateCodec.ts"
+import { skippedEvents, skippedSpanEvent } from "../telemetry/Telemetry.ts"
 import type { PreparedEvent } from "./encode.ts"
 
 /** The events of a page up to the first undecodable one, and the error of that one. */
@@ -260,20 +261,11 @@ const report = (skipped: ReadonlyArray<Undecodable>): Effect.Effect<void> =>
     const span = Option.getOrUndefined(yield* Effect.option(Effect.currentSpan))
     const now = yield* Effect.clockWith((clock) => clock.currentTimeNanos)
     for (const error of skipped) {
-      const {
-        aggregateType,
-        aggregateId,
-        version,
-        position,
-        eventType,
-        schemaVersion,
-        _tag: reason
-      } = error.reason
+      const { aggregateType, version, position, eventType, schemaVersion, _tag: reason } = error.reason
       const attributes = { aggregate: aggregateType, event: eventType, reason }
-      yield* Metric.update(Metric.withAttributes(Aggregate.skippedEvents, attributes), 1)
-      span?.event("eventsourcing.event.skipped", now, {
+      yield* Metric.update(Metric.withAttributes(skippedEvents, attributes), 1)
+      span?.event(skippedSpanEvent, now, {
         ...attributes,
-        aggregateId,
         version,
         position,
         schemaVersion

@@ -1,8 +1,9 @@
 /** Appends the commands of a line together, and answers each of them. */
-import { Cause, Effect, Exit, Metric, Schedule } from "effect"
+import { Cause, Effect, Exit, Schedule } from "effect"
 import { InlineProjectionFailed, OutcomeUnknown, StorageUnavailable } from "../driver/StoreError.ts"
 import { answer, type Kept } from "./commandLine.ts"
-import { counting } from "./counting.ts"
+import { counting } from "../telemetry/series.ts"
+import { joinedAppends, joinedCommands } from "../telemetry/Telemetry.ts"
 import { isEventIdConflict } from "./decide.ts"
 import {
   beside,
@@ -14,23 +15,11 @@ import {
   type Types
 } from "./decideTogether.ts"
 
-/** Appends of a line, by `aggregate`. */
-export const appends: Metric.Counter<number> = Metric.counter("eventsourcing.joined.appends", {
-  description: "Appends with the events of commands that were decided together",
-  incremental: true
-})
-
-/** Commands of these appends, by `aggregate`. */
-export const commands: Metric.Counter<number> = Metric.counter("eventsourcing.joined.commands", {
-  description: "Commands that were decided together and appended",
-  incremental: true
-})
-
 /** Returns a function that carries out the commands of a line, and answers each of them. */
 export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule.Schedule<unknown>) => {
   type M = Member<T>
-  const countAppend = counting(appends)
-  const countCommands = counting(commands)
+  const countAppend = counting(joinedAppends)
+  const countCommands = counting(joinedCommands)
 
   /** Answers the commands of an append that failed. Returns those that are to be decided again, each by itself. */
   const answerFailed = ({ appended }: Part<T>, cause: Cause.Cause<unknown>): ReadonlyArray<M> => {

@@ -2,14 +2,20 @@
  * States of aggregates that a repository remembers, so that it need not load them. A remembered state may be out of date, or
  * of a history that the log has lost: the store confirms it, or the append that was decided on it, before anything counts.
  */
-import { type Context, Effect, Metric, Result } from "effect"
+import { type Context, Effect, Result } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { tenantOf } from "../domain/currentTenant.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant, TenantId } from "../domain/Tenant.ts"
 import type { InvalidId } from "../driver/StoreError.ts"
 import { type Place, Recency } from "./recency.ts"
-import { counting } from "./counting.ts"
+import { counting } from "../telemetry/series.ts"
+import {
+  rememberedEvictions,
+  rememberedHits,
+  rememberedMisses,
+  rememberedOutdated
+} from "../telemetry/Telemetry.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import type { LineKey } from "./commandLine.ts"
 import type { EventStore } from "./EventStore.ts"
@@ -25,30 +31,6 @@ export interface RememberOptions {
    */
   readonly bytes?: number | undefined
 }
-
-/** Commands and loads that found a remembered state, by `aggregate`. */
-export const hits: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.hits", {
-  description: "Commands and loads that found a remembered state",
-  incremental: true
-})
-
-/** Commands and loads that found no remembered state, by `aggregate` and `reason`. */
-export const misses: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.misses", {
-  description: "Commands and loads that found no remembered state",
-  incremental: true
-})
-
-/** Remembered states that were dropped, by `aggregate` and `reason`. */
-export const evictions: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.evictions", {
-  description: "Remembered states that were dropped",
-  incremental: true
-})
-
-/** Remembered states that were not the newest ones when the store was asked, by `aggregate`. */
-export const outdated: Metric.Counter<number> = Metric.counter("eventsourcing.remembered.outdated", {
-  description: "Remembered states that were not the newest ones when the store was asked",
-  incremental: true
-})
 
 /**
  * The reason for a miss: there is no state; a person was forgotten since it was read; the caller wants a fresh one; the fiber is in
@@ -102,7 +84,7 @@ export class RememberedStates {
   /** The tenant with more than half of the entries, and that with more than half of the weight. */
   #largest: TenantStates | undefined
   #heaviest: TenantStates | undefined
-  readonly #evicted = counting<Eviction>(evictions)
+  readonly #evicted = counting<Eviction>(rememberedEvictions)
 
   readonly #knownForgotten: EventStore["Service"]["knownForgotten"]
 
@@ -379,7 +361,11 @@ export const makeMemory = (
   { bytes = 64 << 20, entries = 10_000 }: RememberOptions = {}
 ) => {
   const states = new RememberedStates(bound("entries", entries), bound("bytes", bytes), store.knownForgotten)
-  const counters: Counters = { hit: counting(hits), miss: counting<Miss>(misses), newer: counting(outdated) }
+  const counters: Counters = {
+    hit: counting(rememberedHits),
+    miss: counting<Miss>(rememberedMisses),
+    newer: counting(rememberedOutdated)
+  }
   const { hit, miss } = counters
   const isOff = entries === 0 || bytes === 0
 

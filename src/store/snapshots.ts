@@ -18,6 +18,14 @@ import type { EventId, Tagged } from "../domain/Event.ts"
 import { never, type Situation, type SnapshotPolicy } from "../domain/SnapshotPolicy.ts"
 import type { SaveSnapshot, SnapshotKey, SnapshotRow, SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { TenantMismatch } from "../driver/StoreError.ts"
+import { annotateSpan } from "../telemetry/spanned.ts"
+import {
+  attribute,
+  snapshotHits,
+  snapshotMisses,
+  snapshotsNotTaken,
+  snapshotsTaken
+} from "../telemetry/Telemetry.ts"
 import * as snapshotCodec from "./snapshotCodec.ts"
 
 /** Settings for the snapshots of a repository. */
@@ -41,31 +49,13 @@ export interface SnapshotOptions {
   readonly drainFor?: Duration.Input | undefined
 }
 
-/** Loads that started from a snapshot, by `aggregate`. */
-export const hits: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.hits", {
-  description: "Loads that started from a snapshot",
-  incremental: true
+const annotationsOf = ({ aggregateId, aggregateType, tenantId }: SnapshotKey) => ({
+  [attribute.tenantId]: tenantId,
+  aggregateType,
+  aggregateId
 })
 
-/** Loads that found no usable snapshot, by `aggregate` and `reason`. */
-export const misses: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.misses", {
-  description: "Loads that found no usable snapshot and folded all events",
-  incremental: true
-})
-
-/** Snapshots taken, by `aggregate`. */
-export const taken: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.taken", {
-  description: "Snapshots that were taken",
-  incremental: true
-})
-
-/** Snapshots that were due but not taken, by `aggregate` and `reason`. */
-export const notTaken: Metric.Counter<number> = Metric.counter("eventsourcing.snapshot.not_taken", {
-  description: "Snapshots that were due but not taken",
-  incremental: true
-})
-
-/** The reason why a load used no snapshot. `Repository.snapshotMisses` explains each. */
+/** The reason why a load used no snapshot. `Telemetry.snapshotMisses` explains each. */
 export type Miss = "absent" | snapshotCodec.Unusable | "ahead" | "otherHistory" | "unavailable"
 
 /** The reason why a due snapshot was not taken. `Repository.snapshotsNotTaken` explains each. */
@@ -183,8 +173,8 @@ export const make = (
 
     const miss: Snapshots["miss"] = (aggregateType, reason) =>
       Effect.andThen(
-        count(misses, aggregateType, reason),
-        Effect.annotateCurrentSpan({ "snapshot.miss": reason })
+        count(snapshotMisses, aggregateType, reason),
+        annotateSpan({ [attribute.snapshotMiss]: reason })
       )
 
     const offer: Snapshots["offer"] = Effect.fnUntraced(function* (aggregate, key) {
@@ -193,9 +183,10 @@ export const make = (
         // The program uses the wrong tenant. This mistake must not pass as a missing snapshot.
         const defect = loaded.cause.reasons.find(Cause.isDieReason)?.defect
         if (defect instanceof TenantMismatch) return yield* Effect.die(defect)
-        yield* Effect.annotateLogs(Effect.logWarning("A snapshot could not be read", loaded.cause), {
-          ...key
-        })
+        yield* Effect.annotateLogs(
+          Effect.logWarning("A snapshot could not be read", loaded.cause),
+          annotationsOf(key)
+        )
         yield* miss(key.aggregateType, "unavailable")
         return undefined
       }
@@ -230,7 +221,7 @@ export const make = (
           Effect.as(
             Effect.andThen(
               Effect.logWarning("A snapshot policy threw an error; no snapshot was taken", cause),
-              count(notTaken, situation.aggregateType, "policy")
+              count(snapshotsNotTaken, situation.aggregateType, "policy")
             ),
             false
           )
@@ -255,7 +246,9 @@ export const make = (
         ),
         Effect.flatMap((kept) => {
           report(place.version, kept)
-          return kept ? count(taken, key.aggregateType) : count(notTaken, key.aggregateType, "outdated")
+          return kept
+            ? count(snapshotsTaken, key.aggregateType)
+            : count(snapshotsNotTaken, key.aggregateType, "outdated")
         }),
         Effect.catchIf(isNotStorable, (reason) =>
           Effect.andThen(
@@ -264,17 +257,17 @@ export const make = (
                 ? "A snapshot was not taken: the state is larger than maxStateBytes"
                 : "A snapshot was not taken: the state cannot be stored as JSON"
             ),
-            count(notTaken, key.aggregateType, reason)
+            count(snapshotsNotTaken, key.aggregateType, reason)
           )
         ),
         // Catches every failure, but not the interruption of this fiber.
         Effect.catchCause((cause) =>
           Effect.andThen(
             Effect.logWarning("A snapshot could not be taken", cause),
-            count(notTaken, key.aggregateType, "unavailable")
+            count(snapshotsNotTaken, key.aggregateType, "unavailable")
           )
         ),
-        Effect.annotateLogs({ ...key })
+        Effect.annotateLogs(annotationsOf(key))
       )
 
     /** Streams with a pending snapshot, which need no second one yet. */
@@ -321,7 +314,7 @@ export const make = (
         pending.add(stream)
         if (Queue.offerUnsafe(queue, { stream, run })) return Effect.void
         pending.delete(stream)
-        return count(notTaken, aggregateType, "overflow")
+        return count(snapshotsNotTaken, aggregateType, "overflow")
       })
 
     return {
@@ -330,8 +323,8 @@ export const make = (
       miss,
       hit: (aggregateType, version) =>
         Effect.andThen(
-          count(hits, aggregateType),
-          Effect.annotateCurrentSpan({ "snapshot.version": version })
+          count(snapshotHits, aggregateType),
+          annotateSpan({ [attribute.snapshotVersion]: version })
         ),
       consider: Effect.fnUntraced(function* (aggregate, key, known, appended, report) {
         const { place, snapshotVersion, version } = known

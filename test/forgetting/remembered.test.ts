@@ -16,6 +16,7 @@ import {
   Repository,
   SnapshotPolicy,
   SnapshotStorage,
+  Telemetry,
   Tenant
 } from "effect-eventsourcing"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
@@ -181,7 +182,7 @@ for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
         const { forget, inThere } = yield* setUp
         const misses = Effect.map(
           Metric.value(
-            Metric.withAttributes(Repository.rememberedMisses, { aggregate: "Customer", reason: "forgotten" })
+            Metric.withAttributes(Telemetry.rememberedMisses, { aggregate: "Customer", reason: "forgotten" })
           ),
           ({ count }) => count
         )

@@ -31,6 +31,7 @@ import {
   withRepository
 } from "../support/snapshots.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 const everyVersion = { policy: SnapshotPolicy.every(1) }
 const atOnce = { ...everyVersion, taken: "atOnce" } as const
@@ -64,7 +65,7 @@ for (const server of servers) {
                 const amounts = snapshots === atOnce ? [index, 7, 7] : [index, 7]
                 yield* Effect.gen(function* () {
                   assert.strictEqual((yield* kept())?.version, amounts.length)
-                  const hits = counted(Repository.snapshotHits)
+                  const hits = counted(Telemetry.snapshotHits)
                   const loading = load().pipe(withRepository({ ...atOnce, policy: () => false }))
                   assert.strictEqual(yield* adds(hits, loading), 1)
                   assert.deepStrictEqual((yield* loading).state, stateAfter(amounts))

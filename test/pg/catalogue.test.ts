@@ -61,7 +61,8 @@ const rules: Readonly<Record<string, Rule>> = {
     exceptions: {
       "eventsourcing.projections_due":
         "no key and not for tenants: the runner finds work of all tenants with it",
-      "eventsourcing.projections_parked": "the same: the runner counts parked projections with it"
+      "eventsourcing.projections_parked": "the same: the runner counts parked projections with it",
+      "eventsourcing.dead_letters_age": "the same: the runner finds the oldest dead letter with it"
     }
   },
   "every table of tenants has a primary key": {
@@ -287,6 +288,7 @@ const rules: Readonly<Record<string, Rule>> = {
       lowest_program: "a constant",
       other_work_waits: "answers if there is work",
       projection_backlog: "answers sums over all tenants",
+      projection_dead_letters: "answers sums over all tenants",
       register_projection: "answers nothing",
       remove_expired_keys: "answers how many were removed",
       schema_version: "a constant"

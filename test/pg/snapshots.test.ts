@@ -25,6 +25,7 @@ import {
   withRepository
 } from "../support/snapshots.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 for (const { layer: driver, name } of sqlBackends) SnapshotStorageSuite.suite({ name, layer: driver })
 
@@ -59,7 +60,7 @@ describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
         assert(typeof undone === "object" && "snapshot" in undone)
         yield* enterAll([3])
         yield* plant(undone.snapshot)
-        const other = counted(Repository.snapshotMisses, "otherHistory")
+        const other = counted(Telemetry.snapshotMisses, "otherHistory")
         const look = load.pipe(withRepository({ policy: () => false }))
         assert.strictEqual(yield* adds(other, look), 1)
         assert.deepStrictEqual((yield* look).state, stateAfter([1, 3]))

@@ -21,6 +21,7 @@ import {
   tenants,
   watching
 } from "../support/sums.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 const schedules: ReadonlyArray<readonly [string, Schedule.Schedule<unknown>, ReadonlyArray<number>]> = [
   ["never", Schedule.recurs(0), []],
@@ -298,12 +299,13 @@ describe("the workers", () => {
         const [tenant = Tenant.untenanted] = yield* tenants(1)
         yield* append(tenant, 1, 2, 3, 4)
         yield* drain
-        const attributes = { projection: name }
-        const { handledEvents, failures } = ProjectionRunner
-        assert.deepInclude(yield* Metric.value(Metric.withAttributes(handledEvents, attributes)), {
+        const attributes = { projection: name, version: "1" }
+        const { projectionEvents, projectionFailures } = Telemetry
+        assert.deepInclude(yield* Metric.value(Metric.withAttributes(projectionEvents, attributes)), {
           count: 2
         })
-        assert.deepInclude(yield* Metric.value(Metric.withAttributes(failures, attributes)), { count: 1 })
+        const failed = Metric.withAttributes(projectionFailures, { ...attributes, kind: "handler" })
+        assert.deepInclude(yield* Metric.value(failed), { count: 1 })
       }).pipe(drained(projection))
     })
   )
@@ -320,11 +322,10 @@ describe("the workers", () => {
         yield* append(other, 1)
         yield* drain
         const attributes = { projection: name, version: "1" }
-        const { pending, oldestPending, parked } = ProjectionRunner
         for (const [gauge, value] of [
-          [pending, 2],
-          [oldestPending, 60_000],
-          [parked, 1]
+          [Telemetry.projectionPending, 2],
+          [Telemetry.projectionOldestPending, 60],
+          [Telemetry.projectionParked, 1]
         ] as const)
           assert.deepInclude(yield* Metric.value(Metric.withAttributes(gauge, attributes)), { value })
       }).pipe(drained(projection))

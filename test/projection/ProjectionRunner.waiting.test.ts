@@ -239,7 +239,7 @@ describe("an operator", () => {
         })
         assert.deepInclude(line?.annotations, {
           projection: "watching",
-          tenantId: tenant,
+          "tenant.id": tenant,
           position: 1,
           kind: "handler"
         })

@@ -42,7 +42,7 @@ describe("appends", () => {
   it.effect("have spans of their own with a tracer, and call the driver inside them", () =>
     Effect.gen(function* () {
       const spans = yield* traced(both)
-      const names = ["EventStore.append", "EventStore.append", "EventStore.appendAll"]
+      const names = ["append Account", "append Account", "append Account"]
       assert.deepStrictEqual(
         spans.map(({ name }) => name),
         ["program", ...names]

@@ -50,6 +50,7 @@ const aheadBy =
     ...clock,
     currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + millis,
     currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + millis),
+    monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
     sleep: (duration) => clock.sleep(duration)
   })
 

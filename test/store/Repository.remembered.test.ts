@@ -19,6 +19,7 @@ import {
   Ledger,
   withRepository
 } from "../support/snapshots.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 type State = typeof Account.initial
 
@@ -347,10 +348,10 @@ describe("the states that a repository remembers", () => {
   it.effect("are counted: hits, misses, and states that were not the newest", () =>
     Effect.gen(function* () {
       const counts = Effect.all([
-        counted(Repository.rememberedHits, { aggregate: "Account" }),
-        counted(Repository.rememberedMisses, { aggregate: "Account", reason: "absent" }),
-        counted(Repository.rememberedMisses, { aggregate: "Account", reason: "fresh" }),
-        counted(Repository.rememberedOutdated, { aggregate: "Account" })
+        counted(Telemetry.rememberedHits, { aggregate: "Account" }),
+        counted(Telemetry.rememberedMisses, { aggregate: "Account", reason: "absent" }),
+        counted(Telemetry.rememberedMisses, { aggregate: "Account", reason: "fresh" }),
+        counted(Telemetry.rememberedOutdated, { aggregate: "Account" })
       ])
       const before = yield* counts
       yield* execute(deposit(1))

@@ -8,6 +8,7 @@ import * as SnapshotPolicy from "../../src/domain/SnapshotPolicy.ts"
 import * as Upcaster from "../../src/domain/Upcaster.ts"
 import { asNewTenant } from "../support/bank.ts"
 import { adds, counted } from "../support/snapshots.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 const Legacy = Schema.TaggedStruct("Legacy", { cents: Schema.Int })
 const AddedV1 = Schema.TaggedStruct("Added", { euros: Schema.Int })
@@ -77,7 +78,7 @@ const written = EventStore.EventStore.use((store) =>
   })
 )
 
-const missed = counted(Repository.snapshotMisses, "dependencies", "Sum")
+const missed = counted(Telemetry.snapshotMisses, "dependencies", "Sum")
 
 describe("a snapshot", () => {
   for (const [what, before, after] of changes) {
@@ -89,7 +90,7 @@ describe("a snapshot", () => {
           [after, before]
         ] as const) {
           yield* load(kept)
-          assert.strictEqual(yield* adds(counted(Repository.snapshotHits, undefined, "Sum"), load(kept)), 1)
+          assert.strictEqual(yield* adds(counted(Telemetry.snapshotHits, undefined, "Sum"), load(kept)), 1)
           assert.strictEqual(yield* adds(missed, load(next)), 1)
           const whole = Effect.provide(load(next), Repository.layer, { local: true })
           assert.deepStrictEqual(yield* load(next), yield* whole)
@@ -103,7 +104,7 @@ describe("a snapshot", () => {
       yield* written
       yield* load(today(told, two))
       for (const same of [today(two, told), today(told, turned)])
-        assert.strictEqual(yield* adds(counted(Repository.snapshotHits, undefined, "Sum"), load(same)), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotHits, undefined, "Sum"), load(same)), 1)
     }).pipe(asNewTenant, Effect.provide(program))
   )
 })

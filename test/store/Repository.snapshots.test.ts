@@ -25,6 +25,7 @@ import {
   stored,
   withRepository
 } from "../support/snapshots.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 const atOnce = (policy: SnapshotPolicy.SnapshotPolicy): Repository.SnapshotOptions => ({
   policy,
@@ -63,7 +64,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           yield* enterAll(before)
           const version = Math.min(at, before.length)
           yield* plant(yield* snapshotAt(version))
-          const hits = counted(Repository.snapshotHits)
+          const hits = counted(Telemetry.snapshotHits)
           const loaded = load()
           const expected = (all: ReadonlyArray<number>) => ({ state: stateAfter(all), version: all.length })
           assert.strictEqual(yield* adds(hits, loaded), 1)
@@ -156,11 +157,11 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         yield* load()
         assert.deepInclude(yield* kept(), { version: 3, stateVersion: 1 })
         const v2 = loadOrInitial(LedgerV2, "1")
-        assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, "stateVersion"), v2), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotMisses, "stateVersion"), v2), 1)
         assert.deepInclude(yield* kept(), { version: 3, stateVersion: 2 })
-        assert.strictEqual(yield* adds(counted(Repository.snapshotHits), v2), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotHits), v2), 1)
         assert.deepStrictEqual((yield* v2).state, stateAfter([2, 4, 6]))
-        assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, "stateVersion"), load()), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotMisses, "stateVersion"), load()), 1)
         assert.deepStrictEqual((yield* load()).state, stateAfter([1, 2, 3]))
       }).pipe(withRepository(atOnce(SnapshotPolicy.every(1))), asNewTenant)
     )
@@ -189,10 +190,10 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           Aggregate.tolerant(Ledger)
         ]
         for (const other of others) {
-          const misses = counted(Repository.snapshotMisses, "dependencies")
+          const misses = counted(Telemetry.snapshotMisses, "dependencies")
           assert.strictEqual(yield* adds(misses, loadOrInitial(other, "1")), 1)
         }
-        assert.strictEqual(yield* adds(counted(Repository.snapshotHits), load()), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotHits), load()), 1)
       }).pipe(looking, asNewTenant)
     )
 
@@ -201,7 +202,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         yield* enterAll([1, 2, 3])
         const good = yield* snapshotAt(2)
         const other = yield* snapshotAt(1)
-        const misses = counted(Repository.snapshotMisses, "corrupt")
+        const misses = counted(Telemetry.snapshotMisses, "corrupt")
         for (const changes of [
           { state: good.state.replace("1", "7") },
           { state: "" },
@@ -240,7 +241,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           for (const [reason, changes] of cases) {
             const found = yield* snapshotAt(3, changes)
             yield* plant(found)
-            assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, reason), load()), 1)
+            assert.strictEqual(yield* adds(counted(Telemetry.snapshotMisses, reason), load()), 1)
             const row = yield* kept()
             assert.deepInclude(row, here)
             assert.deepInclude(yield* load(), { state: stateAfter([1, 2, 3]), version: 3 })
@@ -261,12 +262,12 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           yield* plant(snapshot).pipe(Tenant.provide(theirs))
           const expected = { state: stateAfter([1, 2]), version: 2 }
           // It is not found by its key.
-          const absent = counted(Repository.snapshotMisses, "absent")
+          const absent = counted(Telemetry.snapshotMisses, "absent")
           assert.strictEqual(yield* adds(absent, load().pipe(asMe)), 1)
           assert.deepInclude(yield* load().pipe(asMe), expected)
           // A copy is recognised.
           yield* plant(snapshot).pipe(asMe)
-          const corrupt = counted(Repository.snapshotMisses, "corrupt")
+          const corrupt = counted(Telemetry.snapshotMisses, "corrupt")
           assert.strictEqual(yield* adds(corrupt, load().pipe(asMe)), 1)
           assert.deepInclude(yield* load().pipe(asMe), expected)
         }
@@ -278,7 +279,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         yield* enterAll([1, 2])
         yield* enterAll([3, 4], "2")
         yield* plant(yield* snapshotAt(2), "2")
-        assert.strictEqual(yield* adds(counted(Repository.snapshotMisses, "corrupt"), load("2")), 1)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotMisses, "corrupt"), load("2")), 1)
         assert.deepStrictEqual((yield* load("2")).state, stateAfter([3, 4]))
       }).pipe(looking, asNewTenant)
     )
@@ -289,7 +290,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
         Effect.gen(function* () {
           const { execute } = yield* Repository.Repository
           const command = execute(Ledger, "1", () => [entered(1), entered(2)])
-          assert.strictEqual(yield* adds(counted(Repository.snapshotsNotTaken, "tooLarge"), command), 1)
+          assert.strictEqual(yield* adds(counted(Telemetry.snapshotsNotTaken, "tooLarge"), command), 1)
           assert.isUndefined(yield* kept())
           const Ratio = Aggregate.make(
             "Ratio",
@@ -298,7 +299,7 @@ describe.each(snapshotBackends)("a repository with snapshots on $name", (backend
           )
           for (const amount of [0, 1, 2]) {
             const unstorable = execute(Ratio, "1", () => [entered(amount)])
-            const refused = counted(Repository.snapshotsNotTaken, "notStorable", "Ratio")
+            const refused = counted(Telemetry.snapshotsNotTaken, "notStorable", "Ratio")
             assert.strictEqual(yield* adds(refused, unstorable), 1)
           }
           const store = yield* EventStore

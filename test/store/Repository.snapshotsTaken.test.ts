@@ -18,6 +18,7 @@ import {
   stateAfter,
   withRepository
 } from "../support/snapshots.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 describe("taking a snapshot", () => {
   it.effect("in the background never delays a command, and is finished when the layer closes", () => {
@@ -61,7 +62,7 @@ describe("taking a snapshot", () => {
           Array.from({ length: 10 }, (_, n) => String(n + 1)),
           (id) => enter(1, id)
         )
-        assert.strictEqual(yield* adds(counted(Repository.snapshotsNotTaken, "overflow"), many), 7)
+        assert.strictEqual(yield* adds(counted(Telemetry.snapshotsNotTaken, "overflow"), many), 7)
         yield* gate.open
       }).pipe(withRepository({ policy: SnapshotPolicy.every(1), concurrency: 1, capacity: 3 }))
       const there = yield* Effect.forEach(["0", "1", "2", "3", "4"], (id) =>
@@ -99,7 +100,7 @@ describe("taking a snapshot", () => {
   it.effect.each(["atOnce", "inBackground"] as const)(
     "in a failing storage (%s) fails no command and no load, is counted, and succeeds the next time",
     (taken) => {
-      const failed = counted(Repository.snapshotsNotTaken, "unavailable")
+      const failed = counted(Telemetry.snapshotsNotTaken, "unavailable")
       const failures = [Effect.fail(away), Effect.die("broken"), Effect.interrupt]
       return Effect.gen(function* () {
         const work = Effect.gen(function* () {
@@ -129,7 +130,7 @@ describe("taking a snapshot", () => {
       return Effect.gen(function* () {
         const command = yield* Effect.forkChild(enter(1))
         yield* Deferred.await(started)
-        const failed = counted(Repository.snapshotsNotTaken, "unavailable")
+        const failed = counted(Telemetry.snapshotsNotTaken, "unavailable")
         assert.strictEqual(yield* adds(failed, Fiber.interrupt(command)), 0)
         assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(command)))
         assert.isUndefined(yield* kept())
@@ -155,7 +156,7 @@ describe("taking a snapshot", () => {
       yield* withRepository(settings)(enter(2))
       assert.strictEqual((yield* kept())?.version, 2)
       yield* gate.open
-      const outdated = counted(Repository.snapshotsNotTaken, "outdated")
+      const outdated = counted(Telemetry.snapshotsNotTaken, "outdated")
       assert.strictEqual(yield* adds(outdated, Fiber.join(slow)), 1)
       assert.strictEqual((yield* kept())?.version, 2)
     }).pipe(

@@ -32,6 +32,7 @@ import {
   withRepository
 } from "../support/snapshots.ts"
 import { flipped, mismatches } from "../../src/testing/failures.ts"
+import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
 /** Records every range of a stream that is read. */
 const watched = () => {
@@ -74,7 +75,7 @@ describe("loading", () => {
   it.effect("reads everything if the snapshot cannot be read, and counts it", () =>
     Effect.gen(function* () {
       yield* enterAll([1, 2])
-      const misses = counted(Repository.snapshotMisses, "unavailable")
+      const misses = counted(Telemetry.snapshotMisses, "unavailable")
       assert.strictEqual(yield* adds(misses, load()), 1)
       assert.deepInclude(yield* load(), { state: stateAfter([1, 2]), version: 2 })
       assert.strictEqual(yield* adds(misses, enter(3)), 1)
@@ -113,10 +114,10 @@ describe("loading", () => {
     const attributes = () =>
       spans
         .splice(0)
-        .filter(({ name }) => name.startsWith("Repository."))
+        .filter(({ name }) => /^(load|execute) /.test(name))
         .map(({ attributes: all, name }) => [
           name,
-          Object.fromEntries([...all].filter(([key]) => key.startsWith("snapshot.")))
+          Object.fromEntries([...all].filter(([key]) => key.startsWith("eventsourcing.snapshot.")))
         ])
     return Effect.gen(function* () {
       const { load: existing } = yield* Repository.Repository
@@ -125,9 +126,9 @@ describe("loading", () => {
       yield* load()
       yield* enter(3)
       assert.deepStrictEqual(attributes(), [
-        ["Repository.load", { "snapshot.miss": "absent" }],
-        ["Repository.loadOrInitial", { "snapshot.version": 2 }],
-        ["Repository.execute", { "snapshot.version": 2 }]
+        ["load Ledger", { "eventsourcing.snapshot.miss": "absent" }],
+        ["load Ledger", { "eventsourcing.snapshot.version": 2 }],
+        ["execute Ledger", { "eventsourcing.snapshot.version": 2 }]
       ])
     }).pipe(
       withRepository({ policy: SnapshotPolicy.every(1), taken: "atOnce" }),
@@ -345,7 +346,7 @@ describe("a policy", () => {
 
   it.effect("that throws takes no snapshot, and nothing fails", () =>
     Effect.gen(function* () {
-      const thrown = counted(Repository.snapshotsNotTaken, "policy")
+      const thrown = counted(Telemetry.snapshotsNotTaken, "policy")
       assert.strictEqual(yield* adds(thrown, enter(1)), 1)
       assert.strictEqual(yield* adds(thrown, load()), 1)
       assert.isUndefined(yield* kept())

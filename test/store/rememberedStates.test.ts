@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Metric, Schema } from "effect"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
-import { evictions, RememberedStates } from "../../src/store/rememberedStates.ts"
+import { RememberedStates } from "../../src/store/rememberedStates.ts"
+import { rememberedEvictions } from "../../src/telemetry/Telemetry.ts"
 import { initially, type LoadedState } from "../../src/store/snapshots.ts"
 
 const Added = Schema.TaggedStruct("Added", {})
@@ -113,7 +114,7 @@ describe("remembered states", () => {
   it("are dropped if they have another history, and are counted when dropped", () => {
     const { has, keep, states } = make(1)
     const count = (reason: string) =>
-      Metric.withAttributes(evictions, { aggregate: "Sum", reason }).valueUnsafe(services).count
+      Metric.withAttributes(rememberedEvictions, { aggregate: "Sum", reason }).valueUnsafe(services).count
     const [before, entries] = [count("otherHistory"), count("entries")]
     keep(A, "1", known(3))
     states.drop(A, Sum, "1", known(2).place, services)

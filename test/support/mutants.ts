@@ -72,6 +72,8 @@ const acrossTenants: ReadonlyMap<string, number> = new Map([
   ["switch_shared_rebuild", 3],
   // parked rows and others; the access to their events has one
   ["projection_backlog", 2],
+  // the dead letters of all tenants
+  ["projection_dead_letters", 1],
   // the tenants themselves; every access to their keys has one
   ["remove_expired_keys", 1]
 ])

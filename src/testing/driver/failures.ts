@@ -1,7 +1,7 @@
 /** The contract of projection storages: failures, dead letters and progress. */
 import { assert } from "@effect/vitest"
 import { Clock, Effect } from "effect"
-import { type Failure, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import { type Claim, type Failure, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import {
   ConnectionFailed,
   Contended,
@@ -345,7 +345,15 @@ export const progress = (it: It): void => {
         storage.sweep,
         Effect.map(storage.backlog([{ projection, version }]), ([backlog]) => backlog)
       )
-      assert.deepStrictEqual(yield* measure, { projection, version, pending: 0, oldestAge: 0, parked: 0 })
+      assert.deepStrictEqual(yield* measure, {
+        projection,
+        version,
+        pending: 0,
+        oldestAge: 0,
+        parked: 0,
+        deadLetters: 0,
+        oldestDeadLetter: 0
+      })
       const [stuck = newTenant(), done = newTenant()] = yield* tenantsWith(3, 2, 4)
       yield* projected.on(stuck, failNext(undefined))
       yield* projected.on(done, (claim) => storage.advance(claim, claim.head))
@@ -358,6 +366,30 @@ export const progress = (it: It): void => {
       assert.deepInclude(yield* measure, { pending: 3, parked: 1 })
       yield* projected.when(({ rebuild }) => rebuild, failNext(undefined))
       assert.deepInclude(yield* measure, { pending: 3, parked: 2 })
+    })
+  )
+
+  it.effect("the backlog counts the dead letters of live read models, of all tenants", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const { projection, version } = projected
+      const [one = newTenant(), other = newTenant()] = yield* tenantsWith(2, 1)
+      const letter = (position: number, rebuild: boolean) => (claim: Claim) =>
+        storage.addDeadLetter(
+          { ...claim, rebuild },
+          { position, eventId: eventId(1), error: "x", attempts: 1 }
+        )
+      yield* projected.on(one, (claim) =>
+        Effect.andThen(
+          letter(1, false)(claim),
+          Effect.andThen(letter(2, true)(claim), storage.advance(claim, 2))
+        )
+      )
+      yield* projected.on(other, letter(1, false))
+      const [found] = yield* storage.backlog([{ projection, version }])
+      assert.strictEqual(found?.deadLetters, 2)
+      assert.isAtLeast(found?.oldestDeadLetter ?? -1, 0)
     })
   )
 

@@ -59,6 +59,7 @@ const backwards = (clock: Clock.Clock): Clock.Clock => {
   return {
     ...clock,
     currentTimeMillisUnsafe: back,
+    monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
     currentTimeMillis: Effect.sync(back),
     currentTimeNanosUnsafe: () => BigInt(back()) * 1_000_000n,
     currentTimeNanos: Effect.sync(() => BigInt(back()) * 1_000_000n),
