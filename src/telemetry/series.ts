@@ -21,7 +21,8 @@ class Series<Input, State> {
 
   update(services: Context.Context<never>, input: Input, first: string, second?: string): void {
     let bySecond = this.#made.get(first)
-    if (bySecond === undefined) this.#made.set(first, (bySecond = new Map<string | undefined, Metric.Metric<Input, State>>()))
+    if (bySecond === undefined)
+      this.#made.set(first, (bySecond = new Map<string | undefined, Metric.Metric<Input, State>>()))
     let found = bySecond.get(second)
     if (found === undefined) {
       const attributes: Attributes = { [this.#first]: first }
