@@ -197,9 +197,10 @@ export const make = (
   const query = <Row>(
     operation: string,
     text: string,
-    parameters: ReadonlyArray<unknown>
+    parameters: ReadonlyArray<unknown>,
+    { commits = true } = {}
   ): Effect.Effect<ReadonlyArray<Row>, StorageUnavailable> =>
-    decodedRows<Row>(sql, text, parameters, { commits: true }).pipe(
+    decodedRows<Row>(sql, text, parameters, { commits }).pipe(
       Effect.mapError((error) => sqlErrors.toUnavailable(operation, error))
     )
 
@@ -391,14 +392,19 @@ export const make = (
       )
       const first = Math.max(clampPosition(fromPosition), 1)
       return Effect.flatMap(
-        query<chunks.EventChunk>("read a log for its administration", chunks.streamRawLogSql, [
-          accessId,
-          tenantId,
-          BigInt(first),
-          // positions have no gaps
-          BigInt(Math.min(clampPosition(toPosition), first + limit)),
-          BigInt(pageBytes)
-        ]),
+        query<chunks.EventChunk>(
+          "read a log for its administration",
+          chunks.streamRawLogSql,
+          [
+            accessId,
+            tenantId,
+            BigInt(first),
+            // positions have no gaps
+            BigInt(Math.min(clampPosition(toPosition), first + limit)),
+            BigInt(pageBytes)
+          ],
+          { commits: false }
+        ),
         (found) => {
           const page = chunks.rawPage(found, limit)
           return page === undefined ? general : Effect.succeed(page)
