@@ -48,7 +48,8 @@ export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule
     const { loaded } = kept
     kept.loaded = undefined
     let known = subject.recall(members, kept) ?? loaded
-    let isConfirmed = loaded !== undefined
+    // The first command has read it. For the others it may be older than their calls, like a remembered state.
+    let isConfirmed = loaded !== undefined && members.length === 1
     let isRead = known !== undefined && subject.isComplete(known, members)
     for (;;) {
       waiting = waiting.filter(({ gone }) => !gone)

@@ -125,11 +125,11 @@ for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
         append: (request) =>
           Effect.suspend(() => Effect.andThen(ahead, raw.append(request))).pipe(Effect.tap(() => behind))
       }
-      const processOn = (storage: typeof raw) =>
+      const processOn = (storage: typeof raw, keys = vault) =>
         Layer.build(
           Layer.fresh(services).pipe(
             Layer.provide(Layer.succeedContext(Context.add(storages, EventStorage.EventStorage, storage))),
-            Layer.provide(Layer.succeedContext(vault))
+            Layer.provide(Layer.succeedContext(keys))
           )
         )
       const here = yield* processOn(raw)
@@ -158,6 +158,20 @@ for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
         forget,
         inHere,
         inThere,
+        /** In a process that remembers nothing, whose keys come late. */
+        inNew: (late: Effect.Effect<unknown>) => {
+          const keys = Context.get(vault, KeyVault.KeyVault)
+          const slow: typeof keys = {
+            ...keys,
+            keysOf: (request) => Effect.tap(keys.keysOf(request), () => late)
+          }
+          return Effect.map(
+            processOn(raw, Context.make(KeyVault.KeyVault, slow)),
+            (process) =>
+              <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+                effect.pipe(Tenant.provide(tenant), Effect.provideContext(process))
+          )
+        },
         hold: (wait: Effect.Effect<unknown>, before: Effect.Effect<unknown> = Effect.void) => {
           behind = wait
           ahead = before
@@ -202,6 +216,31 @@ for (const backend of backends.filter(({ name }) => name !== "PGlite")) {
         assert.deepInclude(yield* inThere(executeWith(() => [])), {
           state: { name: "forgotten", greeted: 1 }
         })
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("a command that joins others, whose load began before, is decided anew", () =>
+      Effect.gen(function* () {
+        const { forget, inNew } = yield* setUp
+        const begun = yield* Deferred.make<void>()
+        const opened = yield* Deferred.make<void>()
+        const run = yield* inNew(Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(opened)))
+        const first = yield* Effect.forkChild(run(executeWith(() => [])))
+        yield* Deferred.await(begun)
+        yield* forget
+        const unchanged = Effect.map(
+          executeWith(() => []),
+          ({ state }) => state.name
+        )
+        const refused = Effect.flip(executeWith(({ name }) => Result.fail(name)))
+        const later = yield* Effect.forEach([unchanged, refused], (command) =>
+          Effect.forkChild(run<unknown, unknown, Repository.Repository | Tenant.CurrentTenant>(command), {
+            startImmediately: true
+          })
+        )
+        yield* Deferred.succeed(opened, undefined)
+        yield* Fiber.join(first)
+        assert.deepStrictEqual(yield* Effect.forEach(later, Fiber.join), ["forgotten", "forgotten"])
       }).pipe(Effect.scoped)
     )
 
