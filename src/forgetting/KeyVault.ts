@@ -25,7 +25,7 @@ import { makeVault, type VaultOptions } from "./vault.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 export { KeyVault } from "./keyVaultContract.ts"
-export type { DataKey, Fence, Purpose } from "./keyVaultContract.ts"
+export type { CarriedKey, DataKey, Fence, Purpose } from "./keyVaultContract.ts"
 export type { Root, RootKey } from "./rootKey.ts"
 export type { VaultOptions } from "./vault.ts"
 

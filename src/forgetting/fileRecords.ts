@@ -124,6 +124,8 @@ export const fileRecords = <R>(
           keys.fence(fence)
           return
         }
+        case "DestroyedKeys":
+          return keys.addDestroyed(entry.keyIds)
         case "Destroyed":
           return doom(keys.destroy(entry.forgetting))
         case "Allowed":
@@ -254,7 +256,10 @@ export const fileRecords = <R>(
           ]),
           (keys) => added.map(({ owner }) => keys.current(owner))
         ),
+      addDestroyed: (tenantId, keyIds) =>
+        write(tenantId, [[{ _tag: "DestroyedKeys", tenantId, keyIds }]], () => undefined),
       find: (tenantId, keyIds) => read(tenantId, (keys) => keyIds.map((keyId) => keys.find(keyId))),
+      all: (tenantId) => read(tenantId, (keys) => keys.all()),
       wrappedByOthers: (tenantId, keyId) => read(tenantId, (keys) => keys.wrappedByOthers(keyId)),
       rewrap: (tenantId, rewrapped) =>
         write(

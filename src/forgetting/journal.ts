@@ -39,6 +39,7 @@ const Entry = Schema.Union([
     actor: Schema.String,
     reason: Schema.String
   }),
+  Schema.TaggedStruct("DestroyedKeys", { ...ofTenant, keyIds: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("Destroyed", { ...ofTenant, forgetting: Schema.String }),
   Schema.TaggedStruct("Allowed", { ...ofTenant, subject: Schema.String, allowedAt: Schema.Int }),
   Schema.TaggedStruct("Erased", ofTenant)

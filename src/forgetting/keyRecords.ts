@@ -71,11 +71,15 @@ export interface KeyRecords {
     tenantId: TenantId,
     keys: ReadonlyArray<NewKey>
   ) => Done<ReadonlyArray<WrappedKey | "forgotten" | undefined>>
+  /** Records keys as destroyed, of which only the ids are known. Those that the tenant has had here stay as they are. */
+  readonly addDestroyed: (tenantId: TenantId, keyIds: ReadonlyArray<string>) => Done<void>
   /** Data keys by their ids. Keys of before a fence are destroyed. */
   readonly find: (
     tenantId: TenantId,
     keyIds: ReadonlyArray<string>
   ) => Done<ReadonlyArray<WrappedKey | "destroyed" | undefined>>
+  /** All data keys, without those of before a fence and destroyed ones. Those of an owner are ordered by version. */
+  readonly all: (tenantId: TenantId) => Done<ReadonlyArray<WrappedKey>>
   /** Some data keys that another wrapping key than this one wraps, without those of before a fence. Empty if there are none. */
   readonly wrappedByOthers: (tenantId: TenantId, wrappingKeyId: string) => Done<ReadonlyArray<WrappedKey>>
   /**

@@ -22,6 +22,12 @@ export interface DataKey {
  */
 export type Purpose = "snapshots" | "index" | "fingerprints"
 
+/** A data key on its way to another vault, with its owner: a subject, or the tenant for a purpose. */
+export interface CarriedKey extends DataKey {
+  /** The purpose of a key of the tenant; undefined for one of a subject. */
+  readonly purpose: Purpose | undefined
+}
+
 /** A record of one time that a person was forgotten. It is never removed, and changes only when the person is allowed again. */
 export interface Fence {
   /** 1, 2, 3 … in the vault for each tenant. */
@@ -115,6 +121,24 @@ export class KeyVault extends Context.Service<
     readonly rotateSubject: (request: {
       readonly tenantId: TenantId
       readonly subject: string
+    }) => Effect.Effect<void, StorageUnavailable>
+    /**
+     * The keys of a tenant that are not destroyed, those of an owner by their versions, so that another vault can have them too.
+     * Keys for snapshots are left out, because snapshots are taken anew.
+     */
+    readonly exportKeys: (request: {
+      readonly tenantId: TenantId
+    }) => Effect.Effect<ReadonlyArray<CarriedKey>, StorageUnavailable>
+    /**
+     * Adds keys with the given ids, as the newest of their owners. An id that this tenant has here already, destroyed or not, stays as
+     * it is, and a subject with a fence that was not allowed again gets none: nobody who was forgotten comes back by an old copy. If
+     * it is interrupted, calling it again continues. `destroyed` has ids of keys that were destroyed where they come from: from now on
+     * they are destroyed here, too, if they are not known.
+     */
+    readonly importKeys: (request: {
+      readonly tenantId: TenantId
+      readonly keys: ReadonlyArray<CarriedKey>
+      readonly destroyed?: ReadonlyArray<string> | undefined
     }) => Effect.Effect<void, StorageUnavailable>
     /** Destroys all keys of a tenant, which is erased. Its fences stay. */
     readonly eraseTenant: (request: {

@@ -21,7 +21,9 @@ export const memoryRecords = (): KeyRecords => {
       }),
     current: (tenantId, owners) => Effect.sync(() => owners.map((owner) => of(tenantId).current(owner))),
     add: (tenantId, keys) => Effect.sync(() => keys.map((key) => of(tenantId).add(key))),
+    addDestroyed: (tenantId, keyIds) => Effect.sync(() => of(tenantId).addDestroyed(keyIds)),
     find: (tenantId, keyIds) => Effect.sync(() => keyIds.map((keyId) => of(tenantId).find(keyId))),
+    all: (tenantId) => Effect.sync(() => of(tenantId).all()),
     wrappedByOthers: (tenantId, keyId) => Effect.sync(() => of(tenantId).wrappedByOthers(keyId)),
     rewrap: (tenantId, keys) =>
       Effect.sync(() => {

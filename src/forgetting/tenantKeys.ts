@@ -19,6 +19,9 @@ interface Entry {
 /** Wrapped keys are replaced, so that the memory of a process does not keep a destroyed one. */
 const nothing = new Uint8Array(0)
 
+/** The owner of a destroyed key that came from another vault. */
+const nobody: Owner = { kind: "subject", name: "" }
+
 export class TenantKeys {
   private wrapping: Array<WrappingKey> = []
   private readonly entries = new Map<string, Entry>()
@@ -73,16 +76,28 @@ export class TenantKeys {
     return key
   }
 
+  addDestroyed(keyIds: ReadonlyArray<string>): void {
+    for (const keyId of keyIds) {
+      if (this.entries.has(keyId)) continue
+      const key = { keyId, owner: nobody, version: 0, wrappedBy: "", wrapped: nothing }
+      this.entries.set(keyId, { key, fencedBy: undefined, destroyed: true })
+    }
+  }
+
   find(keyId: string): WrappedKey | "destroyed" | undefined {
     const entry = this.entries.get(keyId)
     if (entry === undefined) return undefined
     return entry.fencedBy !== undefined || entry.destroyed ? "destroyed" : entry.key
   }
 
-  wrappedByOthers(wrappingKeyId: string): ReadonlyArray<WrappedKey> {
+  all(): ReadonlyArray<WrappedKey> {
     return [...this.entries.values()].flatMap(({ destroyed, fencedBy, key }) =>
-      destroyed || fencedBy !== undefined || key.wrappedBy === wrappingKeyId ? [] : [key]
+      destroyed || fencedBy !== undefined ? [] : [key]
     )
+  }
+
+  wrappedByOthers(wrappingKeyId: string): ReadonlyArray<WrappedKey> {
+    return this.all().filter(({ wrappedBy }) => wrappedBy !== wrappingKeyId)
   }
 
   /**

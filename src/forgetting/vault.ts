@@ -3,7 +3,7 @@ import { Cache, Duration, Effect, Exit, Redacted } from "effect"
 import { Aead, type CryptoError, SecureRandom } from "effect/crypto"
 import * as Base64Url from "effect/encoding/Base64Url"
 import { openWith, sealWith, textBytes } from "./boxes.ts"
-import type { DataKey, KeyVault } from "./keyVaultContract.ts"
+import type { CarriedKey, DataKey, KeyVault, Purpose } from "./keyVaultContract.ts"
 import type { KeyRecords, Owner, WrappedKey, WrappingKey } from "./keyRecords.ts"
 import type { RootKey } from "./rootKey.ts"
 import { failed, notUnwrapped } from "./vaultFailures.ts"
@@ -21,6 +21,14 @@ const newKeyId = (): string => Base64Url.encode(SecureRandom.randomBytesUnsafe(1
 /** Binds a wrapped key to its place, so that it does not unwrap as the key of another person. */
 const placeOf = (tenantId: TenantId, { keyId, owner }: Pick<WrappedKey, "keyId" | "owner">): Uint8Array =>
   textBytes(canonicalJson([tenantId, owner.kind, owner.name, keyId]))
+
+/** The purpose of a key of the tenant. */
+const purposeOf = ({ kind, name }: Owner): Purpose | undefined =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- keys of a tenant are made for purposes only
+  kind === "tenant" ? (name as Purpose) : undefined
+
+const ownerOf = ({ purpose, subject = "" }: CarriedKey): Owner =>
+  purpose === undefined ? { kind: "subject", name: subject } : { kind: "tenant", name: purpose }
 
 /** Settings of a vault. */
 export interface VaultOptions {
@@ -245,6 +253,63 @@ export const makeVault = <R1, E2, R2>({
         const owner: Owner = { kind: "subject", name: subject }
         const [current] = yield* records.current(tenantId, [owner])
         if (typeof current === "object") yield* make(tenantId, [{ owner, follows: current.keyId }])
+      }),
+      exportKeys: Effect.fnUntraced(function* ({ tenantId }) {
+        const wrapped = (yield* records.all(tenantId)).filter(({ owner }) => purposeOf(owner) !== "snapshots")
+        const opened = yield* open(tenantId, wrapped)
+        return opened.map((key, index): CarriedKey => {
+          const owner = wrapped[index]?.owner
+          return Object.assign(key, { purpose: owner === undefined ? undefined : purposeOf(owner) })
+        })
+      }),
+      importKeys: Effect.fnUntraced(function* ({ destroyed = [], keys, tenantId }) {
+        if (destroyed.length > 0) yield* records.addDestroyed(tenantId, destroyed)
+        if (keys.length === 0) return
+        const inOrder = keys.toSorted((one, other) => one.version - other.version)
+        // The versions of an owner follow one another.
+        for (let attempt = 0; attempt < keys.length + maxAttempts; attempt++) {
+          const known = yield* records.find(
+            tenantId,
+            inOrder.map(({ keyId }) => keyId)
+          )
+          const next = new Map<string, CarriedKey>()
+          for (const [index, key] of inOrder.entries()) {
+            const name = canonicalJson(ownerOf(key))
+            if (known[index] === undefined && !next.has(name)) next.set(name, key)
+          }
+          const missing = [...next.values()]
+          const current = yield* records.current(tenantId, missing.map(ownerOf))
+          const added = missing.filter((_, index) => current[index] !== "forgotten")
+          if (added.length === 0) return
+          const follows = current.filter((key) => key !== "forgotten")
+          const wrappingKey = yield* currentWrappingKey(tenantId)
+          yield* records.add(
+            tenantId,
+            yield* Effect.forEach(added, (key, index) => {
+              const { keyId } = key
+              const owner = ownerOf(key)
+              return Effect.map(
+                ofCrypto(
+                  "wrap a data key",
+                  sealWith(
+                    aead,
+                    wrappingKey.key,
+                    Redacted.value(key.secret),
+                    placeOf(tenantId, { keyId, owner })
+                  )
+                ),
+                (wrapped) => ({
+                  keyId,
+                  owner,
+                  follows: follows[index]?.keyId,
+                  wrappedBy: wrappingKey.keyId,
+                  wrapped
+                })
+              )
+            })
+          )
+        }
+        yield* failed("import keys", "Rotation", true, "keys were added again and again: try again later")
       }),
       eraseTenant: ({ tenantId }) => records.erase(tenantId)
     }

@@ -3,7 +3,8 @@
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, type Layer, Redacted } from "effect"
-import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import { randomBytesUnsafe, uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import * as Base64Url from "effect/encoding/Base64Url"
 import { type DataKey, type Fence, KeyVault } from "../forgetting/KeyVault.ts"
 import { TenantId } from "../domain/Tenant.ts"
 
@@ -338,6 +339,70 @@ export const suite = <E = never>(options: Options<E>): void => {
           for (const { keyId } of [first, second])
             assert.strictEqual(yield* keyOf(tenantId, keyId), "destroyed")
           assert.strictEqual(yield* currentKey(tenantId, "ada"), "forgotten")
+        })
+      )
+
+      it.effect("carries keys to another vault, and brings nobody back who was forgotten there", () =>
+        Effect.gen(function* () {
+          const vault = yield* KeyVault
+          const [tenantId, other] = [newTenant(), newTenant()]
+          const first = yield* currentKey(tenantId, "ada")
+          yield* vault.rotateSubject({ tenantId, subject: "ada" })
+          const [second, bob] = yield* vault.currentKeys({ tenantId, subjects: ["ada", "bob"] })
+          const index = yield* vault.tenantKey({ tenantId, purpose: "index" })
+          yield* vault.tenantKey({ tenantId, purpose: "snapshots" })
+          const gone = fenceOf("cyd")
+          yield* currentKey(tenantId, "cyd")
+          yield* fence(tenantId, gone)
+          const keys = yield* vault.exportKeys({ tenantId })
+          const described = (all: typeof keys) =>
+            new Set(all.map((key) => `${key.subject ?? key.purpose} ${secretOf(key)}`))
+          assert.deepStrictEqual(
+            described(keys),
+            new Set([
+              `ada ${secretOf(first)}`,
+              `ada ${secretOf(second)}`,
+              `bob ${secretOf(bob)}`,
+              `index ${secretOf(index)}`
+            ])
+          )
+          const again = keys.map((key) => ({ ...key, keyId: Base64Url.encode(randomBytesUnsafe(16)) }))
+          yield* fence(other, fenceOf("bob"))
+          for (let time = 0; time < 2; time++) {
+            yield* vault.importKeys({ tenantId: other, keys: again.toReversed() })
+            assert.deepStrictEqual(
+              described(yield* vault.exportKeys({ tenantId: other })),
+              described(keys.filter((key) => key.subject !== "bob"))
+            )
+          }
+          assert.strictEqual(secretOf(yield* currentKey(other, "ada")), secretOf(second))
+          assert.strictEqual(
+            secretOf(yield* vault.tenantKey({ tenantId: other, purpose: "index" })),
+            secretOf(index)
+          )
+          const ada = fenceOf("ada")
+          yield* fence(other, ada)
+          yield* vault.destroy({ tenantId: other, forgetting: ada.forgetting })
+          yield* vault.allow({ tenantId: other, subject: "ada", allowedAt: 1 })
+          const last = yield* currentKey(other, "ada")
+          yield* vault.importKeys({ tenantId: other, keys: again })
+          const ids = again.filter(({ subject }) => subject !== undefined).map(({ keyId }) => keyId)
+          const answers = yield* vault.keysOf({ tenantId: other, keyIds: ids })
+          assert.deepStrictEqual(
+            answers,
+            again.flatMap(({ subject }) =>
+              subject === undefined ? [] : [subject === "ada" ? ("destroyed" as const) : ("unknown" as const)]
+            )
+          )
+          assert.strictEqual(secretOf(yield* currentKey(other, "ada")), secretOf(last))
+          assert.deepStrictEqual(described(yield* vault.exportKeys({ tenantId })), described(keys))
+          // of keys that are destroyed, only the ids arrive
+          const lost = Base64Url.encode(randomBytesUnsafe(16))
+          for (let time = 0; time < 2; time++)
+            yield* vault.importKeys({ tenantId: other, keys: [], destroyed: [lost, idOf(last)] })
+          assert.strictEqual(yield* keyOf(other, lost), "destroyed")
+          assert.strictEqual(secretOf(yield* keyOf(other, idOf(last))), secretOf(last))
+          assert.strictEqual(yield* keyOf(tenantId, lost), "unknown")
         })
       )
 
