@@ -12,6 +12,7 @@ import {
 } from "../driver/AdministrationStorage.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
+import { KeyVault } from "../forgetting/KeyVault.ts"
 import { recordAdministration } from "./administer.ts"
 import { ofTenant } from "../telemetry/spanned.ts"
 
@@ -35,6 +36,11 @@ export interface Erasure {
 export interface Certificate extends Omit<Erasure, "delay" | "complete"> {
   /** The time of the certificate, by the clock of this program. */
   readonly certifiedAt: DateTime.Utc
+  /**
+   * `destroyed`: the keys of the tenant in the key vault are destroyed, so that nobody can open personal fields in a copy of its events.
+   * `noVault`: this program has no key vault ({@link layerWithVault}).
+   */
+  readonly keys: "destroyed" | "noVault"
   /** Number of rows that this run removed. Earlier runs of the same erasure may have removed others. */
   readonly removed: number
   /** Sentences on copies outside of the tables, each with the way in which it ends: dead rows, write-ahead log, backups. */
@@ -61,6 +67,10 @@ export interface Options {
  * (`TenantErased`). Its rows are removed in many short transactions: events, tags, command keys, snapshots, progress, dead
  * letters, rows in protected tables of the application, and the entry in the directory. If the program is killed, `finish`
  * continues. A record remains, so that the id cannot be used again.
+ *
+ * With a key vault ({@link layerWithVault}) the keys of the tenant are destroyed, too: as soon as the first rows are gone, from
+ * which on the erasure cannot be undone. So copies of its personal fields cannot be opened any more, in backups and archives as well,
+ * unless an archive has its keys.
  */
 export class TenantErasure extends Context.Service<
   TenantErasure,
@@ -109,7 +119,7 @@ const erasureOf = ({ state, tenantId }: TenantRecord): (Erasure & { readonly tok
 
 const withoutToken = ({ token: _token, ...erasure }: Erasure & { readonly token: string }): Erasure => erasure
 
-const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options) =>
+const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options, vault: KeyVault["Service"] | undefined) =>
   Effect.map(AdministrationStorage, (storage) => {
     if (!(rowsPerStep >= 1)) throw new RangeError("rowsPerStep must be 1 or more")
 
@@ -128,9 +138,13 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options) =>
     ) {
       const { tenantId } = erasure
       let removed = 0
+      let isFirst = true
       for (;;) {
         const step = yield* storage.purge({ accessId, tenantId, token, limit: rowsPerStep })
         removed += step.removed
+        // From the first step on the erasure cannot be undone. A run that was killed here is carried on by `finish`.
+        if (isFirst && vault !== undefined) yield* vault.eraseTenant({ tenantId })
+        isFirst = false
         if (step.complete) break
         yield* Effect.sleep(pause)
       }
@@ -138,7 +152,8 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options) =>
         ...erasure,
         certifiedAt: yield* DateTime.now,
         removed,
-        residues: storage.residues
+        keys: vault === undefined ? "noVault" : "destroyed",
+        residues: vault === undefined ? storage.residues : [...storage.residues, vaultResidue]
       }
       return certificate
     })
@@ -205,9 +220,23 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options) =>
     })
   })
 
+const vaultResidue =
+  "Backups of the key vault, and archives with keys, may hold the keys of the tenant: destroy those that are older than this certificate."
+
 /** Erasure on a driver, with settings. */
 export const layerWith = (options: Options): Layer.Layer<TenantErasure, never, AdministrationStorage> =>
-  layerPer([AdministrationStorage], () => Layer.effect(TenantErasure, make(options)))
+  layerPer([AdministrationStorage], () => Layer.effect(TenantErasure, make(options, undefined)))
+
+/** Erasure on a driver that also destroys the tenant's keys, for programs that seal personal fields (`Forgetting`). */
+export const layerWithVault = (
+  options: Options = {}
+): Layer.Layer<TenantErasure, never, AdministrationStorage | KeyVault> =>
+  layerPer([AdministrationStorage, KeyVault], () =>
+    Layer.effect(
+      TenantErasure,
+      Effect.flatMap(KeyVault, (vault) => make(options, vault))
+    )
+  )
 
 /** Erasure on a driver. */
 export const layer: Layer.Layer<TenantErasure, never, AdministrationStorage> = layerWith({})

@@ -1,5 +1,7 @@
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer } from "effect"
+import { Context, Duration, Effect, Fiber, Layer } from "effect"
+import { OtherFailure, StorageUnavailable } from "../../src/driver/StoreError.ts"
+import * as KeyVault from "../../src/forgetting/KeyVault.ts"
 import * as TenantErasure from "../../src/lifecycle/TenantErasure.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
@@ -7,6 +9,11 @@ import { append, eventIds, events, newTenant, refused, stream } from "../../src/
 import { rawEvents } from "../../src/testing/driver/administrationKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { backends } from "../support/backends.ts"
+import { nameOf, newVault, processOn, read, type Storages, write } from "../support/persons.ts"
+
+const lost = new StorageUnavailable({
+  reason: new OtherFailure({ operation: "test", retryable: true, code: "killed" })
+})
 
 const by = Tenant.provideAdministration({ actor: "ada", reason: "contract ended" })
 
@@ -99,6 +106,48 @@ for (const backend of backends) {
         assert.deepStrictEqual(yield* rawEvents(tenant), [])
         assert.strictEqual((yield* by(erasure.status(tenant)))?.complete, true)
       })
+    )
+
+    it.effect("destroys the keys of the tenant once it cannot be undone, and says so", () =>
+      Effect.gen(function* () {
+        const below = yield* Effect.context<Storages>()
+        const vault = yield* newVault
+        let down = false
+        const failing: typeof vault = {
+          ...vault,
+          eraseTenant: (request) => (down ? Effect.fail(lost) : vault.eraseTenant(request))
+        }
+        const erasure = Context.get(
+          yield* Layer.build(
+            TenantErasure.layerWithVault({ rowsPerStep: 3, pause: 0 }).pipe(
+              Layer.provide(Layer.succeedContext(below)),
+              Layer.provide(Layer.succeed(KeyVault.KeyVault, failing))
+            )
+          ),
+          TenantErasure.TenantErasure
+        )
+        const process = yield* processOn(below, vault)
+        const [tenant, other] = [newTenant(), newTenant()]
+        for (const tenantId of [tenant, other])
+          for (let n = 0; n < 5; n++) yield* write(process, tenantId, "Ada")
+        yield* by(erasure.schedule(tenant, { delay: "30 days" }))
+        yield* by(erasure.undo(tenant))
+        assert.deepStrictEqual((yield* read(process, tenant, "Ada"))[4], nameOf("Ada"))
+        down = true
+        assert.strictEqual((yield* flipped(by(erasure.erase(tenant))))._tag, "StorageUnavailable")
+        assert.strictEqual((yield* flipped(by(erasure.undo(tenant))))._tag, "TenantStateConflict")
+        assert.isAbove((yield* vault.exportKeys({ tenantId: tenant })).length, 0)
+        down = false
+        const certificate = yield* by(erasure.finish(tenant))
+        assert.strictEqual(certificate.keys, "destroyed")
+        assert.include(certificate.residues.join(), "key vault")
+        assert.deepStrictEqual(yield* vault.exportKeys({ tenantId: tenant }), [])
+        assert.strictEqual((yield* by(erasure.finish(tenant))).keys, "destroyed")
+        assert.lengthOf(yield* read(process, other, "Ada"), 5)
+        assert.include(yield* read(process, other, "Ada"), nameOf("Ada"))
+        const without = yield* TenantErasure.TenantErasure
+        assert.strictEqual((yield* by(without.erase(other))).keys, "noVault")
+      }).pipe(Effect.scoped)
     )
   })
 }
