@@ -1,6 +1,6 @@
 -- Rows of a tenant beside its log, each as the JSON of the contract AdministrationStorage: its command keys after the key
--- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, its progress, or its subjects after
--- the subject p_after.
+-- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, its progress, its subjects after
+-- the subject p_after, or one row if a payload of the p_limit positions from p_from on contains the text p_after.
 create or replace function eventsourcing.read_tenant_rows(
   p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint default 0
 )
@@ -54,6 +54,12 @@ begin
         from eventsourcing.subjects s
         where s.tenant_id = p_tenant and (p_after is null or s.subject > p_after)
         order by s.subject limit p_limit;
+    when 'payloadsWith' then
+      return query
+        select to_jsonb(true) where exists (
+          select from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position >= p_from and e.position < p_from + p_limit
+            and strpos(e.payload::text, p_after) > 0);
     else
       raise exception 'unknown rows %', p_kind using errcode = '22023';
   end case;

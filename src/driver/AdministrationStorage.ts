@@ -426,6 +426,14 @@ export class AdministrationStorage extends Context.Service<
         readonly limit: number
       }
     ) => Effect.Effect<Page<EventRow>, StorageUnavailable>
+    /** True if the payload of an event with a position in a range (both inclusive) contains a text, to the letter. */
+    readonly hasPayloadWith: (
+      request: Administered & {
+        readonly text: string
+        readonly fromPosition: number
+        readonly toPosition: number
+      }
+    ) => Effect.Effect<boolean, StorageUnavailable>
     /**
      * Writes events with all of their columns as given, in one transaction: position, version, event id, recorded time, hash,
      * tags, traceparent and the exact text. Returns the last position of the log.

@@ -182,6 +182,12 @@ export interface AppendReceipt {
   readonly unchanged?: Pick<CommandRow, "version" | "position"> | undefined
 }
 
+/** Runs an append of an event of the library, with what belongs to it. */
+export type JoinOwnAppend = (
+  request: AppendRequest,
+  append: Effect.Effect<AppendReceipt, AppendError>
+) => Effect.Effect<AppendReceipt, AppendError>
+
 /** Part of a stream or log. */
 export interface Page<Row> {
   readonly rows: ReadonlyArray<Row>
@@ -372,6 +378,12 @@ export class EventStorage extends Context.Service<
           readonly fingerprint: string
         }) => Effect.Effect<string, StorageUnavailable>)
       | undefined
+    /**
+     * Lets every later append of the library's own events (`SubjectForgotten`), which come without a call of a program, run through a
+     * function, until the scope closes. The function runs the append, and what belongs to it in the same transaction. Only for a
+     * storage that makes such appends.
+     */
+    readonly joinOwnAppends?: ((join: JoinOwnAppend) => Effect.Effect<void, never, Scope.Scope>) | undefined
     /**
      * Appends all events of a request, or none. If an earlier request appended the same events, nothing is written and the
      * receipt is that of the earlier request (`replayed`).

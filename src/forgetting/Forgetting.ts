@@ -9,6 +9,7 @@ import { Keyring, type ReadForgotten } from "./keyring.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { asUnavailable, type ForgetError, makeForgetSubjects } from "./forgetSubjects.ts"
 import { checkReason, checkSubject } from "./inputs.ts"
+import { makeOwnAppends } from "./ownAppends.ts"
 import { makeSealedEvents } from "./sealedEvents.ts"
 import { makeSealedSnapshots } from "./sealedSnapshots.ts"
 import { makeSealer } from "./sealer.ts"
@@ -19,6 +20,7 @@ import {
   type TenantStateConflict
 } from "../driver/AdministrationStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
+import { waitToChange } from "../driver/moves.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import { CurrentTenant, TenantAdministration, type TenantId } from "../domain/Tenant.ts"
 import type { InvalidInput, StorageUnavailable } from "../driver/StoreError.ts"
@@ -116,6 +118,20 @@ const makeService = (
   { allowAgain, catchUp, forget }: ReturnType<typeof makeForgetSubjects>,
   keyring: Keyring
 ): Forgetting["Service"] => {
+  /** Runs on the tenant under a recorded access. */
+  const recorded = <A, E>(
+    operation: string,
+    run: (at: { readonly accessId: string; readonly tenantId: TenantId }) => Effect.Effect<A, E>
+  ): OnSubject<A, E> =>
+    Effect.gen(function* () {
+      const tenantId = yield* CurrentTenant
+      const access = yield* TenantAdministration
+      const accessId = yield* administration.recordAccess({
+        ...access,
+        operation: `${operation} ${tenantId}`
+      })
+      return yield* run({ accessId, tenantId })
+    })
   /** Runs on a subject under a recorded access. */
   const on = <A, E>(
     operation: string,
@@ -126,16 +142,10 @@ const makeService = (
       readonly subject: string
     }) => Effect.Effect<A, E>
   ): OnSubject<A, E | InvalidInput> =>
-    Effect.gen(function* () {
-      yield* checkSubject(subject)
-      const tenantId = yield* CurrentTenant
-      const access = yield* TenantAdministration
-      const accessId = yield* administration.recordAccess({
-        ...access,
-        operation: `${operation} ${tenantId}`
-      })
-      return yield* run({ accessId, tenantId, subject })
-    })
+    Effect.andThen(
+      checkSubject(subject),
+      recorded(operation, (at) => run({ ...at, subject }))
+    )
   return Forgetting.of({
     forget: Effect.fnUntraced(
       function* (subject, { reason }) {
@@ -156,9 +166,18 @@ const makeService = (
     }),
     release: (subject) =>
       on("Forgetting.release", subject, (at) => administration.changeSubject({ ...at, change: "release" })),
-    catchUp: Effect.flatMap(CurrentTenant, catchUp)
+    catchUp: recorded("Forgetting.catchUp", ({ accessId, tenantId }) => catchUp(tenantId, accessId))
   })
 }
+
+/** An administration whose changes of subjects wait for the end of a move of the tenant, as appends do. */
+const waitingForMoves = (
+  events: EventStorage["Service"],
+  administration: AdministrationStorage["Service"]
+): AdministrationStorage["Service"] => ({
+  ...administration,
+  changeSubject: waitToChange(events, administration)
+})
 
 const make = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs> =>
   Layer.effectContext(
@@ -167,14 +186,16 @@ const make = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs
       const snapshots = yield* SnapshotStorage
       const vault = yield* KeyVault
       const sealer = yield* makeSealer
-      const administration = yield* AdministrationStorage
-      const subjects = makeForgetSubjects({ events, administration, vault })
+      const own = makeOwnAppends(events.append)
+      const administration = waitingForMoves(events, yield* AdministrationStorage)
+      const subjects = makeForgetSubjects({ append: own.append, events, administration, vault })
       const keyring = new Keyring(
         vault,
         new KeyCache(cacheLimits(options.cache)),
         readForgotten(events, subjects.catchUp)
       )
-      return Context.make(EventStorage, makeSealedEvents(events, keyring, sealer)).pipe(
+      const sealed = { ...makeSealedEvents(events, keyring, sealer), joinOwnAppends: own.join }
+      return Context.make(EventStorage, sealed).pipe(
         Context.add(SnapshotStorage, makeSealedSnapshots(snapshots, keyring, sealer)),
         Context.add(Forgetting, makeService(administration, subjects, keyring))
       )

@@ -19,6 +19,8 @@ export type ForgetError = TenantStateConflict | SubjectHeld | AppendError
 
 /** The services that forget. */
 export interface Parts {
+  /** Appends an event of the library, with what belongs to it. */
+  readonly append: EventStorage["Service"]["append"]
   readonly events: EventStorage["Service"]
   readonly administration: AdministrationStorage["Service"]
   readonly vault: KeyVault["Service"]
@@ -45,7 +47,7 @@ const eventOf = ({ actor, forgetting, forgottenAt, reason, subject }: Fence): Ne
   tags: []
 })
 
-export const makeForgetSubjects = ({ administration, events, vault }: Parts) => {
+export const makeForgetSubjects = ({ administration, append, events, vault }: Parts) => {
   /** The steps behind the fence in the vault. */
   const complete = Effect.fnUntraced(function* (at: Named, fence: Fence) {
     const { tenantId } = at
@@ -59,7 +61,7 @@ export const makeForgetSubjects = ({ administration, events, vault }: Parts) => 
       reason
     })
     yield* vault.destroy({ tenantId, forgetting })
-    yield* events.append({
+    yield* append({
       tenantId,
       streams: [
         {
@@ -136,9 +138,13 @@ export const makeForgetSubjects = ({ administration, events, vault }: Parts) => 
 
   /**
    * Forgets again what the storage or the vault lacks: one of them was restored from a backup, or a forgetting was killed. Returns the
-   * number of subjects. The last fence of a subject stands for those before it.
+   * number of subjects. The last fence of a subject stands for those before it. Without an access it records one of the
+   * library.
    */
-  const catchUp = Effect.fnUntraced(function* (tenantId: TenantId): Effect.fn.Return<number, ForgetError> {
+  const catchUp = Effect.fnUntraced(function* (
+    tenantId: TenantId,
+    givenAccess?: string
+  ): Effect.fn.Return<number, ForgetError> {
     const fences = yield* vault.fences({ tenantId })
     const last = new Map(fences.map((fence) => [fence.subject, fence]))
     const { subjects } = yield* events.forgottenSubjects({ tenantId, after: 0 })
@@ -149,11 +155,13 @@ export const makeForgetSubjects = ({ administration, events, vault }: Parts) => 
     const status = yield* events.tenantStatus(tenantId)
     // nothing of it can be read
     if (status !== "active" && status !== "suspended") return inVault
-    const accessId = yield* administration.recordAccess({
-      actor: "effect-eventsourcing",
-      reason: "the storage lacks subjects that the key vault has as forgotten",
-      operation: `Forgetting.catchUp ${tenantId}`
-    })
+    const accessId =
+      givenAccess ??
+      (yield* administration.recordAccess({
+        actor: "effect-eventsourcing",
+        reason: "the storage lacks subjects that the key vault has as forgotten",
+        operation: `Forgetting.catchUp ${tenantId}`
+      }))
     for (const [subject, fence] of last) {
       const at = { accessId, tenantId, subject }
       yield* complete(at, fence)

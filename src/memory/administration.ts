@@ -316,6 +316,13 @@ export const make = ({
         const page = rows.slice(first, Math.max(Math.min(first + limit, end), first))
         return { rows: page, complete: first + page.length >= end }
       }),
+    hasPayloadWith: ({ accessId, fromPosition, tenantId, text, toPosition }) =>
+      Effect.map(accessOf("search a log for its administration", accessId), () =>
+        (logs.get(tenantId)?.events ?? []).some(
+          ({ payload, position }) =>
+            position >= fromPosition && position <= toPosition && payload.includes(text)
+        )
+      ),
     writeEvents: (request) =>
       importing("write events", request, (log) => {
         const refuse = (problem: string) =>

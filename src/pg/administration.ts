@@ -411,6 +411,14 @@ export const make = (
         }
       )
     },
+    hasPayloadWith: (request) => {
+      const { fromPosition, text, toPosition } = request
+      const from = clampPosition(fromPosition)
+      const count = Math.min(clampPosition(toPosition) - from + 1, 2_147_483_647)
+      return count < 1
+        ? Effect.succeed(false)
+        : Effect.map(readRows(request, "payloadsWith", text, count, from), ({ length }) => length > 0)
+    },
     writeEvents: (request) => {
       const [first] = request.events
       if (first === undefined) {

@@ -23,7 +23,8 @@ import {
   type ReadError,
   StorageUnavailable
 } from "../driver/StoreError.ts"
-import { CurrentTenant } from "../domain/Tenant.ts"
+import { PersonalSubject } from "../domain/PersonalSubject.ts"
+import { CurrentTenant, provide as provideTenant } from "../domain/Tenant.ts"
 import { attribute } from "../telemetry/Telemetry.ts"
 
 /** Settings of {@link layer}. */
@@ -143,6 +144,11 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       )
     }
 
+    const concernsOwn = (streams: EventStorage.AppendRequest["streams"]): boolean =>
+      streams.some(({ aggregateType, events }) =>
+        events.some(({ eventType }) => concerned.get(aggregateType)?.has(eventType) === true)
+      )
+
     const handleAll = (envelopes: Iterable<Event.Envelope<Event.Tagged>>) =>
       Effect.forEach(
         envelopes,
@@ -245,6 +251,33 @@ const make = <Ps extends ReadonlyArray<Projection.Any>>(projections: Ps) =>
       )
     }
 
+    /** Handles the events of an append of the library, as they are stored. */
+    const withOwn: EventStorage.JoinOwnAppend = (request, append) =>
+      concernsOwn(request.streams)
+        ? inTransaction(
+            Effect.flatMap(append, ({ positions, ...receipt }) =>
+              Effect.map(
+                receipt.replayed || positions.length === 0
+                  ? Effect.succeed([])
+                  : Stream.runCollect(
+                      store.readLog({
+                        aggregates: [PersonalSubject],
+                        fromPosition: Math.min(...positions),
+                        toPosition: Math.max(...positions)
+                      })
+                    ),
+                (envelopes) => ({ receipt: { ...receipt, positions }, envelopes })
+              )
+            ),
+            ({ envelopes }) => envelopes
+          ).pipe(
+            Effect.map(({ receipt }) => receipt),
+            Effect.catchTag("Undecodable", Effect.die),
+            provideTenant(request.tenantId)
+          )
+        : append
+    yield* (yield* EventStorage.EventStorage).joinOwnAppends?.(withOwn) ?? Effect.void
+
     return EventStore.EventStore.of({
       ...store,
       appendAll,
@@ -297,6 +330,9 @@ export const failures = <A, E, R>(
  * are as without projections; events that had been appended before are not handled again. Transient failures of the storage
  * are retried a bounded number of times. Inside a transaction of the application for the tenant, everything joins that
  * transaction.
+ *
+ * They also see `SubjectForgotten`, which `Forgetting` appends, in the transaction of that event, if their `forgotten` option or their
+ * aggregates ask for it. So forget people in a program that has this layer: one without it appends the event, too.
  *
  * The layer replaces `EventStore.layer`. It works on every driver; in memory, effects of handlers elsewhere are not undone.
  *

@@ -43,8 +43,16 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
       ),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
     setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
+    // of a tenant in use, so it follows the tenant to a new home
     changeSubject: (request) =>
-      on(`change a subject (${request.change})`, request, (at, given) => at.changeSubject(given)),
+      unknownAsUnavailable(`change a subject (${request.change})`)(
+        router.following(request.tenantId, router.acquire(request.tenantId), (backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, request.accessId),
+            backend.administration.changeSubject(request)
+          )
+        )
+      ),
     subjects: (request) => on("read subjects", request, (at, given) => at.subjects(given)),
     writeSubjects: (request) => on("write subjects", request, (at, given) => at.writeSubjects(given)),
     definePlan: (request) =>
@@ -58,6 +66,8 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
       ),
     readEvents: (request) =>
       on("read a log for its administration", request, (at, given) => at.readEvents(given)),
+    hasPayloadWith: (request) =>
+      on("search a log for its administration", request, (at, given) => at.hasPayloadWith(given)),
     writeEvents: (request) => on("write events", request, (at, given) => at.writeEvents(given)),
     readCommandKeys: (request) => on("read command keys", request, (at, given) => at.readCommandKeys(given)),
     writeCommandKeys: (request) =>

@@ -246,6 +246,39 @@ for (const backend of backends) {
       }).pipe(Effect.scoped)
     )
 
+    it.effect("records each use with the actor and the reason of the caller", () =>
+      Effect.gen(function* () {
+        const vault = yield* newVault
+        const below = yield* storages
+        const operations: Array<string> = []
+        const administration = Context.get(below, AdministrationStorage.AdministrationStorage)
+        const noted: typeof administration = {
+          ...administration,
+          recordAccess: (access) => {
+            if (access.actor === "officer") operations.push(`${access.reason}: ${access.operation}`)
+            return administration.recordAccess(access)
+          }
+        }
+        const { forgetting } = yield* processOn(
+          Context.add(below, AdministrationStorage.AdministrationStorage, noted),
+          vault
+        )
+        const tenant = newTenant()
+        yield* write(yield* processOn(below, vault), tenant)
+        assert.strictEqual(yield* by(tenant)(forgetting.catchUp), 0)
+        yield* by(tenant)(forgetting.hold("bob", "lawsuit"))
+        yield* by(tenant)(forgetting.release("bob"))
+        yield* by(tenant)(forgetting.forget(subject, { reason: "request" }))
+        yield* by(tenant)(forgetting.allowAgain(subject))
+        assert.deepStrictEqual(
+          operations,
+          ["catchUp", "hold", "release", "forget", "allowAgain"].map(
+            (name) => `test: Forgetting.${name} ${tenant}`
+          )
+        )
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("a person that is allowed again gets a new key, and earlier data stay forgotten", () =>
       Effect.gen(function* () {
         const vault = yield* newVault

@@ -2,6 +2,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
+import type { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
+import type { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import type * as EventStorage from "../../src/driver/EventStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
@@ -16,8 +18,10 @@ export class Owner extends Context.Service<Owner, SqlClient.SqlClient>()("test/O
 export interface ReadModelBackend {
   readonly name: string
   readonly layer: Layer.Layer<
+    | AdministrationStorage
     | EventStorage.EventStorage
     | ProjectionStorage.ProjectionStorage
+    | SnapshotStorage
     | SqlClient.SqlClient
     | PgClient.PgClient
     | Owner

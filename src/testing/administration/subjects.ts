@@ -23,6 +23,7 @@ import {
   appended,
   batch,
   endsWith,
+  event,
   events,
   newTenant,
   request,
@@ -187,6 +188,41 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         assert.strictEqual(yield* tagOf(changeSubject(tenant, "d", forgetting())), "TenantStateConflict")
         assert.strictEqual((yield* forgottenSubjects(tenant)).forgotten, 5)
       })
+  )
+
+  it.effect("finds a text in the payloads of some positions of this tenant, to the letter", () =>
+    Effect.gen(function* () {
+      const storage = yield* AdministrationStorage
+      const [tenant, other] = [newTenant(), newTenant()]
+      const mark = '{"$sealed":'
+      yield* append(tenant, stream("one", events(2)))
+      yield* append(
+        tenant,
+        stream(
+          "one",
+          [event({ payload: `{"name":${mark}1,"key":"%_"}}` }), event({ metadata: `{"a":${mark}1}}` })],
+          2
+        )
+      )
+      yield* append(other, stream("one", events(4)))
+      const found = (tenantId: TenantId, text: string, fromPosition: number, toPosition: number) =>
+        Effect.flatMap(administered(tenantId), (at) =>
+          storage.hasPayloadWith({ ...at, text, fromPosition, toPosition })
+        )
+      for (const [from, to, is] of [
+        [0, 100, true],
+        [3, 3, true],
+        [1, 2, false],
+        [4, 4, false],
+        [4, 3, false],
+        [1, Number.MAX_SAFE_INTEGER, true]
+      ] as const)
+        assert.strictEqual(yield* found(tenant, mark, from, to), is, `${from} to ${to}`)
+      assert.isTrue(yield* found(tenant, '"%_"', 1, 4))
+      assert.isFalse(yield* found(tenant, "%", 1, 2))
+      assert.isFalse(yield* found(other, mark, 1, 4))
+      assert.isFalse(yield* found(newTenant(), mark, 1, 4))
+    })
   )
 
   it.effect("carries subjects and their number with an import, and removes them with a purge", () =>
