@@ -36,6 +36,7 @@ export const opened = [
   "driver/refusals",
   "driver/repeatable",
   "driver/storageFailure",
+  "forgetting/carriedSeals",
   "forgetting/keyRecords",
   "forgetting/openVault",
   "forgetting/vaultFailures",

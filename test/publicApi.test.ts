@@ -65,14 +65,14 @@ describe("the public API", () => {
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects JoinOwnAppend LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       Forgetting: Forgetting layer layerWith | CacheOptions ForgetError ForgetOptions HoldError Options
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
       Health: Health NotReady draining layer layerWith live ready | Options
       InMemoryProjection: make | Apply AwaitOptions Current Failure Handlers InMemoryProjection Kept LayerOptions Options Running Service StateKey Stored
       InlineProjections: failures layer rebuild | Options
-      KeyVault: KeyVault layerFile layerMemory | DataKey Fence FileOptions Purpose Root RootKey VaultOptions
+      KeyVault: KeyVault layerFile layerMemory | CarriedKey DataKey Fence FileOptions Purpose Root RootKey VaultOptions
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
@@ -94,9 +94,9 @@ describe("the public API", () => {
       Subscription: allLogs defaultRetry log | AllLogsOptions Cursor LogOptions Options
       Telemetry: MeasuredTenants appendDuration appendedEvents attribute decideDuration decideRetries executeDuration forgottenOpened joinedAppends joinedCommands layerSampled loadDuration loadedEvents metrics outboxAge outboxMessages projectionBatch projectionDeadLetters projectionDuration projectionEvents projectionFailures projectionOldestDeadLetter projectionOldestPending projectionParked projectionPending prometheusName quotaRefusals rememberedEntries rememberedEvictions rememberedHits rememberedMisses rememberedOutdated rememberedSize skippedEvents skippedSpanEvent snapshotHits snapshotMisses snapshotsNotTaken snapshotsTaken spans | AttributeKey MetricDescription MetricName Operation SpanDescription Unit
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
-      TenantArchive: CompressionUnavailable InvalidArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile Compression ExportError ExportOptions ImportError ImportOptions ImportProgress Imported LogEnd Manifest Verification
+      TenantArchive: CompressionUnavailable InvalidArchive SealedArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile ArchiveRoot Compression ExportError ExportKeys ExportOptions ImportError ImportKeys ImportOptions ImportProgress Imported LogEnd Manifest Verification
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options Replacement
-      TenantErasure: TenantErasure layer layerWith | Certificate Erasure ErasureError Options
+      TenantErasure: TenantErasure layer layerWith layerWithVault | Certificate Erasure ErasureError Options
       TenantMove: MoveCalledOff MoveRefused TenantMove layer layerWith runner | MoveError MoveProgress MoveStatus MoveStep Moved Options RunOptions RunnerOptions
       TenantQuota: TenantQuota layer | Limits Plan Quota QuotaError QuotaStatus
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange

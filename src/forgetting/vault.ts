@@ -255,12 +255,15 @@ export const makeVault = <R1, E2, R2>({
         if (typeof current === "object") yield* make(tenantId, [{ owner, follows: current.keyId }])
       }),
       exportKeys: Effect.fnUntraced(function* ({ tenantId }) {
-        const wrapped = (yield* records.all(tenantId)).filter(({ owner }) => purposeOf(owner) !== "snapshots")
-        const opened = yield* open(tenantId, wrapped)
-        return opened.map((key, index): CarriedKey => {
-          const owner = wrapped[index]?.owner
-          return Object.assign(key, { purpose: owner === undefined ? undefined : purposeOf(owner) })
-        })
+        const purposes = new Map<string, Purpose | undefined>()
+        const opened = yield* openAll<never>(
+          tenantId,
+          Effect.map(records.all(tenantId), (all) => {
+            for (const { keyId, owner } of all) purposes.set(keyId, purposeOf(owner))
+            return all.filter(({ keyId }) => purposes.get(keyId) !== "snapshots")
+          })
+        )
+        return opened.map((key): CarriedKey => Object.assign(key, { purpose: purposes.get(key.keyId) }))
       }),
       importKeys: Effect.fnUntraced(function* ({ destroyed = [], keys, tenantId }) {
         if (destroyed.length > 0) yield* records.addDestroyed(tenantId, destroyed)

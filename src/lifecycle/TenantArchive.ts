@@ -8,7 +8,8 @@
  *
  * It has all events with the exact text of payload and metadata, their ids, versions, times, hashes and traces; unexpired command
  * keys; the progress of what acts outside (reactions, outboxes, named subscriptions) with its dead letters; discarded dead
- * letters; and the rows of carried tables. Read models and snapshots are not in it: the new place builds its own.
+ * letters; the subjects that were forgotten or held; and the rows of carried tables. Read models and snapshots are not in it: the
+ * new place builds its own. Sealed fields are in it as they are stored; their keys only if they are asked for.
  *
  * `docs/life-of-a-tenant.md` describes the format.
  */
@@ -26,12 +27,15 @@ import { type Verification, verified } from "./verification.ts"
 
 export type { ArchiveFile, Compression, Manifest } from "./archiveFormat.ts"
 export { CompressionUnavailable } from "./compression.ts"
-export type { ExportError, ExportOptions } from "./exporting.ts"
+export type { ArchiveRoot } from "../forgetting/carriedSeals.ts"
+export type { ExportError, ExportKeys, ExportOptions } from "./exporting.ts"
 export { exportFiles, UndeclaredTables } from "./exporting.ts"
 export { readFolder, writeFolder } from "./folder.ts"
 export type { Imported, ImportError, ImportOptions, ImportProgress, LogEnd } from "./importing.ts"
 export { importFiles } from "./importing.ts"
 export { InvalidArchive } from "./invalidArchive.ts"
+export type { ImportKeys } from "./sealedArchive.ts"
+export { SealedArchive } from "./sealedArchive.ts"
 export { fromTar, toTar } from "./tar.ts"
 export type { Verification } from "./verification.ts"
 

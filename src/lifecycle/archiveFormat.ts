@@ -1,7 +1,15 @@
-/** The format of archives, version 1: names, limits, and the two JSON files. `docs/life-of-a-tenant.md` describes it for other tools. */
+/** The format of archives, version 2: names, limits, and the two JSON files. `docs/life-of-a-tenant.md` describes it for other tools. */
 import { Result, Schema, SchemaIssue, SchemaParser } from "effect"
-import type { CommandKeyRow, DeadLetterRow, ProgressRow } from "../driver/AdministrationStorage.ts"
+import type {
+  CommandKeyRow,
+  DeadLetterRow,
+  ProgressRow,
+  SubjectRow
+} from "../driver/AdministrationStorage.ts"
 import { TenantId } from "../domain/Tenant.ts"
+import { WrappedKeyLine } from "../forgetting/carriedSeals.ts"
+import type { Fence } from "../forgetting/KeyVault.ts"
+import { nameProblem, textProblem } from "../internal/json.ts"
 import { InvalidArchive } from "./invalidArchive.ts"
 
 /** A file of an archive. */
@@ -11,7 +19,7 @@ export interface ArchiveFile {
 }
 
 export const formatName = "effect-eventsourcing/tenant"
-export const formatVersion = 1
+export const formatVersion = 2
 /** The version of this package. */
 export const libraryVersion = "0.1.0"
 
@@ -19,7 +27,15 @@ export const libraryVersion = "0.1.0"
 export const segmentLimits = { lines: 65_536, bytes: 16 << 20 } as const
 
 /** The kinds of segments, in the order of an archive. */
-export const parts = ["events", "command-keys", "progress", "dead-letters", "tables"] as const
+export const parts = [
+  "keys",
+  "events",
+  "command-keys",
+  "progress",
+  "dead-letters",
+  "tables",
+  "subjects"
+] as const
 export type Part = (typeof parts)[number]
 
 export type Compression = "gzip" | "zstd"
@@ -29,8 +45,18 @@ const extensions: Readonly<Record<Compression, string>> = { gzip: ".gz", zstd: "
 export const headerName = "00-archive.json"
 export const manifestName = "99-manifest.json"
 
+const prefixes: Readonly<Record<Part, string>> = {
+  keys: "05",
+  events: "10",
+  "command-keys": "20",
+  progress: "30",
+  "dead-letters": "40",
+  tables: "50",
+  subjects: "60"
+}
+
 export const segmentName = (part: Part, number: number, compression: Compression | null): string =>
-  `${parts.indexOf(part) + 1}0-${part}-${String(number).padStart(6, "0")}.ndjson${compression === null ? "" : extensions[compression]}`
+  `${prefixes[part]}-${part}-${String(number).padStart(6, "0")}.ndjson${compression === null ? "" : extensions[compression]}`
 
 /** A segment's name without the extension of its compression; a part and a number. */
 export interface SegmentPlace {
@@ -38,7 +64,7 @@ export interface SegmentPlace {
   readonly number: number
 }
 
-const segmentPattern = /^\d0-([a-z-]+)-(\d{6,9})\.ndjson(?:\.gz|\.zst)?$/
+const segmentPattern = /^\d[05]-([a-z-]+)-(\d{6,9})\.ndjson(?:\.gz|\.zst)?$/
 
 /** The place of a segment with this name; undefined for other names. */
 export const placeOf = (name: string, compression: Compression | null): SegmentPlace | undefined => {
@@ -74,7 +100,14 @@ const identity = {
   /** The first position with a hash; null without a hash chain. */
   chainedFrom: Schema.NullOr(Position),
   /** The last event; null if there is none. */
-  head: Schema.NullOr(LogEnd)
+  head: Schema.NullOr(LogEnd),
+  /** True if an event has sealed fields. */
+  sealed: Schema.Boolean,
+  /**
+   * The key of the archive, which wraps the keys in the part `keys`, itself wrapped by a key of the caller, in Base64Url. Null if the
+   * archive carries no keys.
+   */
+  keys: Schema.NullOr(Schema.Struct({ wrapped: Schema.String }))
 }
 
 /** The first file of an archive. */
@@ -115,6 +148,10 @@ export const Manifest = Schema.Struct({
   events: Count,
   /** The numbers of events by type, ordered by both names. */
   types: Schema.Array(TypeCount),
+  /** Number of events with sealed fields. */
+  sealedEvents: Count,
+  /** The number of times that subjects of the tenant were forgotten. */
+  forgotten: Count,
   segments: Schema.Array(Segment)
 })
 export type Manifest = typeof Manifest.Type
@@ -153,6 +190,54 @@ const DeadLetter = Schema.Struct({
   discarded: Schema.NullOr(Schema.Struct({ at: Schema.Int, reason: Schema.String }))
 })
 
+const Uuid = Schema.String.check(Schema.isUUID())
+
+const FenceLine = Schema.Struct({
+  fence: Schema.Struct({
+    subject: Schema.String,
+    forgetting: Uuid,
+    forgottenAt: Schema.Int,
+    actor: Schema.String,
+    reason: Schema.String,
+    allowedAgainAt: Schema.NullOr(Schema.Int)
+  })
+})
+
+const fenceBeginning = '{"fence":'
+
+/** The fence of a forgotten subject in the vault, as a line. */
+export const fenceLine = ({
+  actor,
+  allowedAgainAt,
+  forgetting,
+  forgottenAt,
+  reason,
+  subject
+}: Fence): string =>
+  JSON.stringify({
+    fence: { subject, forgetting, forgottenAt, actor, reason, allowedAgainAt: allowedAgainAt ?? null }
+  })
+
+/** A line of the part `keys`: a wrapped key, or a fence before all of them. */
+export type KeyLine = WrappedKeyLine | { readonly fence: Omit<Fence, "number"> }
+
+const Subject = Schema.Struct({
+  subject: Schema.String,
+  /** The last forgetting; null for a subject that was never forgotten, or whose forgetting has not ended. */
+  forgotten: Schema.NullOr(
+    Schema.Struct({
+      number: Position,
+      forgetting: Uuid,
+      forgottenAt: Schema.Int,
+      actor: Schema.String,
+      reason: Schema.String,
+      allowedAgainAt: Schema.NullOr(Schema.Int)
+    })
+  ),
+  begun: Schema.NullOr(Uuid),
+  hold: Schema.NullOr(Schema.Struct({ actor: Schema.String, reason: Schema.String, heldAt: Schema.Int }))
+})
+
 /** The progress of a projection that acts outside. */
 export type CarriedProgress = Omit<ProgressRow, "tables">
 
@@ -169,6 +254,24 @@ export const progressLine = ({ error, failedPosition, ...row }: CarriedProgress)
 
 export const deadLetterLine = ({ discarded, ...row }: DeadLetterRow): string =>
   JSON.stringify({ ...row, discarded: discarded ?? null })
+
+export const subjectLine = ({ begun, forgotten, hold, subject }: SubjectRow): string =>
+  JSON.stringify({
+    subject,
+    forgotten:
+      forgotten === undefined
+        ? null
+        : {
+            number: forgotten.number,
+            forgetting: forgotten.forgetting,
+            forgottenAt: forgotten.forgottenAt,
+            actor: forgotten.actor,
+            reason: forgotten.reason,
+            allowedAgainAt: forgotten.allowedAgainAt ?? null
+          },
+    begun: begun ?? null,
+    hold: hold === undefined ? null : { actor: hold.actor, reason: hold.reason, heldAt: hold.heldAt }
+  })
 
 const parse = (text: string): unknown => {
   try {
@@ -212,6 +315,53 @@ export const readDeadLetter: (text: string) => Result.Result<DeadLetterRow, stri
     Result.map(read(text), ({ discarded, ...row }) => ({ ...row, discarded: discarded ?? undefined }))
 )(reader(DeadLetter))
 
+/** The first of the given texts that cannot be stored, as a problem. */
+const textsProblem = (texts: ReadonlyArray<string | undefined>): string | undefined => {
+  for (const text of texts) {
+    const problem = text === undefined ? undefined : textProblem(text)
+    if (problem !== undefined) return `an actor or a reason ${problem}`
+  }
+  return undefined
+}
+
+const readFence = reader(FenceLine)
+const readWrappedKey = reader(WrappedKeyLine)
+
+export const readKey = (text: string): Result.Result<KeyLine, string> => {
+  if (text.startsWith(fenceBeginning))
+    return Result.flatMap(readFence(text), ({ fence: { allowedAgainAt, ...fence } }) => {
+      const unfit = nameProblem(fence.subject)
+      const problem = unfit === undefined ? textsProblem([fence.actor, fence.reason]) : `subject: ${unfit}`
+      return problem === undefined
+        ? Result.succeed({ fence: { ...fence, allowedAgainAt: allowedAgainAt ?? undefined } })
+        : Result.fail(problem)
+    })
+  return Result.flatMap(readWrappedKey(text), (line) =>
+    (line.subject === null) === (line.purpose === null)
+      ? Result.fail("must name a subject or a purpose, and not both")
+      : Result.succeed(line)
+  )
+}
+
+export const readSubject: (text: string) => Result.Result<SubjectRow, string> = (
+  (read) => (text: string) =>
+    Result.flatMap(read(text), ({ begun, forgotten, hold, subject }) => {
+      const unfit = nameProblem(subject)
+      if (unfit !== undefined) return Result.fail(`subject: ${unfit}`)
+      const problem = textsProblem([forgotten?.actor, forgotten?.reason, hold?.actor, hold?.reason])
+      if (problem !== undefined) return Result.fail(problem)
+      return Result.succeed({
+        subject,
+        forgotten:
+          forgotten === null
+            ? undefined
+            : { ...forgotten, allowedAgainAt: forgotten.allowedAgainAt ?? undefined },
+        begun: begun ?? undefined,
+        hold: hold ?? undefined
+      })
+    })
+)(reader(Subject))
+
 /** The row of a table: a JSON text, or a string with that text if it has line breaks between its tokens. */
 export const tableLine = (row: string): string => (/[\n\r]/.test(row) ? JSON.stringify(row) : row)
 export const readTableRow = (line: string): Result.Result<string, string> => {
@@ -223,8 +373,21 @@ export const readTableRow = (line: string): Result.Result<string, string> => {
     : Result.fail("is not the JSON object of a row")
 }
 
-const readHeaderText = reader(Header)
-const readManifestText = reader(Manifest)
+/** Version 1 had no sealed fields, no keys and no subjects. */
+const ofVersion1 = { formatVersion, sealed: false, keys: null, sealedEvents: 0, forgotten: 0 }
+
+/** Makes a function that reads one of the JSON files, of this version or an earlier one. */
+const readJsonFile = <A>(schema: Schema.Codec<A, unknown>) => {
+  const decode = SchemaParser.decodeUnknownResult(schema)
+  return (text: string, version: number): Result.Result<A, string> => {
+    const value = parse(text)
+    const present = version === 1 && typeof value === "object" ? { ...value, ...ofVersion1 } : value
+    return Result.mapError(decode(present), describeIssue)
+  }
+}
+
+const readHeaderText = readJsonFile(Header)
+const readManifestText = readJsonFile(Manifest)
 
 /** The version that a JSON file states, if it is one of an archive. */
 const statedVersion = (text: string): unknown => {
@@ -239,7 +402,7 @@ const statedVersion = (text: string): unknown => {
 }
 
 const readJson =
-  <A>(read: (text: string) => Result.Result<A, string>) =>
+  <A>(read: (text: string, version: number) => Result.Result<A, string>) =>
   (file: string, text: string): Result.Result<A, InvalidArchive> => {
     const fail = (reason: InvalidArchive["reason"], problem: string) =>
       Result.fail(new InvalidArchive({ file, line: null, reason, problem }))
@@ -252,7 +415,7 @@ const readJson =
         `has the format version ${version}, and this library reads versions up to ${formatVersion}: upgrade it`
       )
     return Result.mapError(
-      read(text),
+      read(text, version),
       (problem) =>
         new InvalidArchive({ file, line: null, reason: "malformed", problem: `has a mistake: ${problem}` })
     )

@@ -6,6 +6,7 @@ import type {
   CommandKeyRow,
   DeadLetterRow,
   ProgressRow,
+  SubjectRow,
   TenantStateConflict
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow, Page } from "../driver/EventStorage.ts"
@@ -74,6 +75,14 @@ export const commandKeys = ({ at, storage }: Side, fromPosition?: number): Pages
     undefined as string | undefined,
     (after) => storage.readCommandKeys({ ...at, after, limit: rowsPerPage, fromPosition }),
     (_, rows) => rows.at(-1)?.key
+  )
+
+/** The subjects that were forgotten or held. */
+export const subjects = ({ at, storage }: Side): Pages<SubjectRow> =>
+  pages(
+    undefined as string | undefined,
+    (after) => storage.subjects({ ...at, after, limit: rowsPerPage }),
+    (_, rows) => rows.at(-1)?.subject
   )
 
 /** The dead letters, discarded ones included. */

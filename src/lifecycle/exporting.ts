@@ -4,12 +4,23 @@ import { uuidV7 } from "../internal/uuid.ts"
 import {
   AdministrationStorage,
   type ProgressRow,
+  type SubjectRow,
   TenantStateConflict,
   type TenantRecord
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow } from "../driver/EventStorage.ts"
+import { PersonalSubject } from "../domain/PersonalSubject.ts"
 import { type StorageUnavailable, TenantRefused, UnknownTenant } from "../driver/StoreError.ts"
 import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
+import {
+  type ArchiveRoot,
+  failMissing,
+  hasEnvelopes,
+  makeKeyCheck,
+  marker,
+  newArchiveKey
+} from "../forgetting/carriedSeals.ts"
+import type { KeyVault } from "../forgetting/KeyVault.ts"
 import { recordAdministration } from "./administer.ts"
 import * as format from "./archiveFormat.ts"
 import type { CompressionUnavailable } from "./compression.ts"
@@ -38,6 +49,27 @@ export interface ExportOptions {
   readonly tenantId: TenantId
   /** Compresses each file of the archive. `zstd` needs Node 22.15 or newer. Default: none. */
   readonly compression?: format.Compression | undefined
+  /**
+   * Adds the keys of sealed fields, so that the archive can be imported into another tenant, or with another vault. Default: none, so
+   * that only the tenant's own vault opens them.
+   */
+  readonly keys?: ExportKeys | undefined
+}
+
+/**
+ * The keys that an archive carries: those of the tenant's subjects and indexes. Each is wrapped by a key of the archive (AES-256-GCM,
+ * bound to the archive, the tenant and the subject), which is wrapped by `root`.
+ *
+ * Somebody who is forgotten later can be read in this archive as long as it and its root key exist: destroy one of them then.
+ */
+export interface ExportKeys {
+  /** The vault of the tenant. */
+  readonly vault: KeyVault["Service"]
+  /**
+   * A key for archives, and not that of a vault: 32 bytes in Base64 or hexadecimal digits (`openssl rand -base64 32`), or the functions
+   * of a key management service.
+   */
+  readonly root: ArchiveRoot
 }
 
 /** Errors of an export. */
@@ -100,9 +132,30 @@ const carriedProgress = (row: ProgressRow, end: number): format.CarriedProgress 
   }
 }
 
+/** Number of positions that are searched at once. */
+const searched = 50_000
+
+/** True if one of the events up to a position has sealed fields. */
+const hasSealed = Effect.fnUntraced(function* ({ at, storage }: content.Side, end: number) {
+  for (let from = 1; from <= end; from += searched) {
+    const toPosition = Math.min(from + searched - 1, end)
+    if (yield* storage.hasPayloadWith({ ...at, text: marker, fromPosition: from, toPosition })) return true
+  }
+  return false
+})
+
+/** A subject as of the end of the archive: a forgetting whose event comes later has begun and not ended. */
+const subjectAt =
+  (forgettings: ReadonlySet<string>) =>
+  (row: SubjectRow): SubjectRow =>
+    row.forgotten === undefined || forgettings.has(row.forgotten.forgetting)
+      ? row
+      : { ...row, forgotten: undefined, begun: row.begun ?? row.forgotten.forgetting }
+
 /** The files of an archive of a tenant, as of the moment at which the stream starts. */
 export const exportFiles = ({
   compression,
+  keys: given,
   tenantId
 }: ExportOptions): Stream.Stream<
   format.ArchiveFile,
@@ -125,12 +178,16 @@ export const exportFiles = ({
         return yield* new UndeclaredTables({ tenantId, tables: undeclared.map(({ table }) => table) })
 
       const end = record.position
+      const side = { storage, at: administered }
+      const archive = { archiveId: uuidV7(), tenantId }
+      const fences = given === undefined ? [] : yield* given.vault.fences({ tenantId })
+      const carriedKeys = given === undefined ? [] : yield* given.vault.exportKeys({ tenantId })
+      const archiveKey = given === undefined ? undefined : yield* newArchiveKey(archive, given.root)
       const header: format.Header = {
         format: format.formatName,
         formatVersion: format.formatVersion,
         library: format.libraryVersion,
-        archiveId: uuidV7(),
-        tenantId,
+        ...archive,
         status,
         exportedAt: new Date(yield* Clock.currentTimeMillis).toISOString(),
         compression: compression ?? null,
@@ -138,21 +195,39 @@ export const exportFiles = ({
         head:
           record.lastEventId === null
             ? null
-            : { position: end, eventId: record.lastEventId, hash: record.lastHash }
+            : { position: end, eventId: record.lastEventId, hash: record.lastHash },
+        sealed: yield* hasSealed(side, end),
+        keys: archiveKey === undefined ? null : { wrapped: archiveKey.wrapped }
       }
       const sealer = new Sealer(header.compression)
       const types = new TypeCounter()
       let exported = 0
+      let sealedEvents = 0
+      const forgettings = new Set<string>()
+      const keyCheck =
+        given === undefined
+          ? undefined
+          : makeKeyCheck(
+              given.vault,
+              tenantId,
+              carriedKeys.map(({ keyId }) => keyId),
+              failMissing("export a tenant", tenantId)
+            )
 
       const lineOfEvent = (row: EventRow): string => {
         exported++
+        if (hasEnvelopes(row.payload)) {
+          sealedEvents++
+          keyCheck?.note(row.payload)
+        }
+        if (row.aggregateType === PersonalSubject.type) forgettings.add(row.eventId)
         types.add(row)
         return eventLine.encode(row)
       }
-      const side = { storage, at: administered }
       // A page becomes lines as soon as it is read: rows that wait for the page before them are much work for the collector.
       const encoder = new Encoder(lineOfEvent)
-      const events = content.events(side, end, (rows) => encoder.encode(rows))
+      const pages = content.events(side, end, (rows) => encoder.encode(rows))
+      const events = keyCheck === undefined ? pages : Stream.tap(pages, () => keyCheck.check)
       const commandKeys = Stream.map(content.commandKeys(side), (rows) =>
         rows.filter(({ position }) => position <= end)
       )
@@ -176,7 +251,21 @@ export const exportFiles = ({
           )
         )
       )
-      const manifest = Effect.suspend(() => {
+      const keys =
+        archiveKey === undefined
+          ? Stream.empty
+          : Stream.concat(
+              Stream.succeed(fences.map(format.fenceLine)),
+              Stream.fromIterable(carriedKeys).pipe(
+                Stream.mapEffect(archiveKey.wrap),
+                Stream.map((line) => [JSON.stringify(line)])
+              )
+            )
+      // Read last: whoever is forgotten meanwhile is not less so in the archive.
+      const subjects = Stream.suspend(() =>
+        Stream.map(content.subjects(side), (rows) => rows.map(subjectAt(forgettings)))
+      )
+      const manifest = Effect.flatMap(storage.tenant(administered), (last) => {
         if (exported !== end)
           return Effect.fail(
             refuse(
@@ -188,12 +277,15 @@ export const exportFiles = ({
           ...header,
           events: exported,
           types: types.counts,
+          sealedEvents,
+          forgotten: last?.forgotten ?? record.forgotten,
           segments: sealer.segments
         }
         return Effect.succeed({ name: format.manifestName, bytes: json(manifestContent) })
       })
 
       return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(
+        Stream.concat(cutRows(keys, (line) => line).pipe(Stream.mapEffect(seal("keys")))),
         // The next segment is made while the digest of this one is computed.
         Stream.concat(
           cut(events, encoder).pipe(Stream.buffer({ capacity: 1 }), Stream.mapEffect(seal("events")))
@@ -206,6 +298,7 @@ export const exportFiles = ({
         ),
         Stream.concat(cutRows(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
         Stream.concat(carried),
+        Stream.concat(cutRows(subjects, format.subjectLine).pipe(Stream.mapEffect(seal("subjects")))),
         Stream.concat(Stream.fromEffect(manifest))
       )
     })

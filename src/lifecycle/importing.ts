@@ -3,6 +3,7 @@ import { Effect, Stream } from "effect"
 import {
   AdministrationStorage,
   type Status,
+  type SubjectRow,
   type TenantRecord,
   TenantStateConflict
 } from "../driver/AdministrationStorage.ts"
@@ -13,6 +14,7 @@ import type { TenantAdministration, TenantId } from "../domain/Tenant.ts"
 import { recordAdministration } from "./administer.ts"
 import type * as format from "./archiveFormat.ts"
 import { InvalidArchive } from "./invalidArchive.ts"
+import { type ImportKeys, makeSeals, type SealedArchive, type Seals } from "./sealedArchive.ts"
 import { type Verification, type Verified, verified } from "./verification.ts"
 import { annotate, spanned } from "../telemetry/spanned.ts"
 import { attribute } from "../telemetry/Telemetry.ts"
@@ -39,6 +41,19 @@ export interface ImportOptions extends Verification {
    * cover the tenant. Default: the tenant of the archive.
    */
   readonly into?: TenantId | undefined
+  /**
+   * The vault of the tenant to write, and the root key of the archive.
+   *
+   * **Details**
+   *
+   * - Into the tenant of the archive, sealed fields are written as they are. The vault gets the keys that the archive carries, and
+   *   is asked for all others: a key that it never had is an error (`KeyMissing`). Without this option nothing is checked, and the
+   *   program's vault must have the keys.
+   * - Into another tenant, sealed fields are opened with the keys of the archive, and sealed anew under keys that the vault makes for
+   *   this tenant. An archive with sealed fields requires the option then.
+   * - Subjects that were forgotten stay forgotten: the vault gets their fences, and brings no destroyed key back.
+   */
+  readonly keys?: ImportKeys | undefined
   /** Runs after each transaction. */
   readonly onProgress?: ((progress: ImportProgress) => Effect.Effect<void>) | undefined
 }
@@ -60,7 +75,7 @@ export interface Imported {
 }
 
 /** Errors of an import, beside those of its input. The tenant stays `importing` after one: run the import again, or abandon it. */
-export type ImportError = InvalidArchive | TenantStateConflict | StorageUnavailable
+export type ImportError = InvalidArchive | SealedArchive | TenantStateConflict | StorageUnavailable
 
 /** The most events, and about the most characters of them, of one transaction. */
 const batch = { events: 2000, characters: 4 << 20 } as const
@@ -101,6 +116,7 @@ interface Run {
   readonly begun: TenantRecord
   /** True if an earlier run completed the import, so that nothing is left to write. */
   readonly isComplete: boolean
+  readonly seals: Seals
 }
 
 class Importer {
@@ -111,6 +127,8 @@ class Importer {
   /** The hash of the last written event. */
   #hash: string | null = null
   readonly #letters = new Array<Extract<Verified, { readonly part: "dead-letters" }>["rows"]>()
+  /** The highest number of a forgotten subject. */
+  #forgotten = 0
   #imported: Imported | undefined
 
   constructor(storage: AdministrationStorage["Service"], options: ImportOptions) {
@@ -128,6 +146,8 @@ class Importer {
     if (run === undefined || (run.isComplete && verifiedPart.part !== "manifest")) return Effect.void
     const { request } = run
     switch (verifiedPart.part) {
+      case "keys":
+        return run.seals.keys(verifiedPart.rows)
       case "events":
         return this.#events(run, verifiedPart.rows)
       case "command-keys":
@@ -150,13 +170,16 @@ class Importer {
           { discard: true }
         )
       }
+      case "subjects":
+        return this.#subjects(run, verifiedPart.rows)
       case "manifest":
-        return this.#finish(run)
+        return this.#finish(run, verifiedPart.manifest)
     }
   }
 
   readonly #begin = Effect.fnUntraced({ self: this }, function* (header: format.Header) {
     const tenantId = this.#options.into ?? header.tenantId
+    const seals = yield* makeSeals(header, tenantId, this.#options.keys)
     const accessId = yield* recordAdministration(this.#storage, "import", tenantId)
     const request = { accessId, tenantId, token: header.archiveId }
     const begin = this.#storage.changeState({ ...request, change: "beginImport" })
@@ -181,7 +204,7 @@ class Importer {
         problem: "more events were imported than the archive has: abandon the import, and begin again"
       })
     this.#hash = record.lastHash
-    this.#run = { header, tenantId, request, begun: record, isComplete }
+    this.#run = { header, tenantId, request, begun: record, isComplete, seals }
   })
 
   #finishChange(header: format.Header, request: Run["request"]) {
@@ -208,7 +231,7 @@ class Importer {
 
   readonly #events = Effect.fnUntraced(
     { self: this },
-    function* ({ begun, header, request, tenantId }: Run, rows: ReadonlyArray<EventRow>) {
+    function* ({ begun, header, request, seals, tenantId }: Run, rows: ReadonlyArray<EventRow>) {
       const known = rows.find(({ position }) => position === begun.position)
       if (known !== undefined && known.eventId !== begun.lastEventId)
         return yield* new InvalidArchive({
@@ -220,8 +243,9 @@ class Importer {
       const first = rows[0]?.position ?? 1
       const left = begun.position < first ? rows : rows.slice(begun.position - first + 1)
       for (const part of batches(left)) {
+        const sealed = yield* seals.events(part)
         const events =
-          tenantId === header.tenantId ? part : part.map((row) => this.#rehashed(header, tenantId, row))
+          tenantId === header.tenantId ? sealed : sealed.map((row) => this.#rehashed(header, tenantId, row))
         const position = yield* this.#storage.writeEvents({ ...request, events })
         this.#written += events.length
         this.#hash = events.at(-1)?.hash ?? null
@@ -238,9 +262,26 @@ class Importer {
     return { ...row, hash: this.#hash }
   }
 
-  readonly #finish = Effect.fnUntraced({ self: this }, function* (run: Run) {
+  readonly #subjects = Effect.fnUntraced(
+    { self: this },
+    function* ({ request, seals }: Run, rows: ReadonlyArray<SubjectRow>) {
+      yield* seals.subjects(rows)
+      for (const subjects of slices(rows)) {
+        for (const { forgotten } of subjects)
+          this.#forgotten = Math.max(this.#forgotten, forgotten?.number ?? 0)
+        yield* this.#storage.writeSubjects({ ...request, forgotten: this.#forgotten, subjects })
+      }
+    }
+  )
+
+  readonly #finish = Effect.fnUntraced({ self: this }, function* (run: Run, { forgotten }: format.Manifest) {
     const { begun, header, isComplete, request, tenantId } = run
-    if (!isComplete) yield* this.#storage.writeDeadLetters({ ...request, letters: this.#letters.flat() })
+    if (!isComplete) {
+      yield* this.#storage.writeDeadLetters({ ...request, letters: this.#letters.flat() })
+      // the last forgetting may be of a subject that is forgotten again, and whose last one has not ended
+      if (forgotten > this.#forgotten)
+        yield* this.#storage.writeSubjects({ ...request, forgotten, subjects: [] })
+    }
     const record = isComplete ? begun : yield* this.#finishChange(header, request)
     this.#imported = {
       tenantId,

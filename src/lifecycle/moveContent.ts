@@ -6,6 +6,7 @@ import type {
   DeadLetterRow,
   ImportError,
   ProgressRow,
+  SubjectRow,
   TenantRecord
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow, Page } from "../driver/EventStorage.ts"
@@ -40,6 +41,8 @@ const pageAfter = (
 ): Effect.Effect<Page<EventRow>, StorageUnavailable> =>
   storage.readEvents({ ...at, fromPosition: position + 1, toPosition, limit: content.eventsPerPage })
 
+const subjectsOf = (side: Side) => all(content.subjects(side))
+
 const lettersOf = (side: Side) => all(content.deadLetters(side))
 
 const rowsOf = (side: Side, table: string) => all(content.tableRows(side, table))
@@ -57,6 +60,15 @@ const slices = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(rows.length / content.rowsPerPage) }, (_, index) =>
     rows.slice(index * content.rowsPerPage, (index + 1) * content.rowsPerPage)
   )
+
+/** The content of a tenant beside its log, without tables. */
+interface Rest {
+  /** Those with outcomes that were not copied ahead. */
+  readonly keys: ReadonlyArray<CommandKeyRow>
+  readonly subjects: ReadonlyArray<SubjectRow>
+  readonly letters: ReadonlyArray<DeadLetterRow>
+  readonly progress: ReadonlyArray<ProgressRow>
+}
 
 /** Copies a tenant in one run of its move. The token is that of the run: a run that was replaced writes nothing. */
 export class Copy {
@@ -171,13 +183,28 @@ export class Copy {
   > {
     yield* this.events(end)
     const keys = yield* this.#keys(this.#keysUpTo)
+    const subjects = yield* this.#subjects()
     const progress = yield* content.progress(this.#source)
     const letters = (yield* lettersOf(this.#source)).filter(content.isCarried(progress))
     const { storage } = this.#target
     yield* storage.writeDeadLetters({ ...this.#write(), letters })
     yield* storage.writeProgress({ ...this.#write(), progress: progress.map(withoutTables) })
     yield* this.#tables()
-    yield* this.#compareRest(end, keys, letters, progress)
+    yield* this.#compareRest(end, { keys, subjects, letters, progress })
+  })
+
+  /** Copies the subjects that differ. Rows of subjects are never removed, so that none is left over at the target. */
+  readonly #subjects = Effect.fnUntraced({ self: this }, function* (): Effect.fn.Return<
+    ReadonlyArray<SubjectRow>,
+    Difference | ImportError
+  > {
+    const subjects = yield* subjectsOf(this.#source)
+    const forgotten = (yield* this.#source.storage.tenant(this.#source.at))?.forgotten ?? 0
+    const copies = new Set((yield* subjectsOf(this.#target)).map((row) => canonicalJson(row)))
+    const missing = subjects.filter((row) => !copies.has(canonicalJson(row)))
+    for (const part of missing.length === 0 ? [[]] : slices(missing))
+      yield* this.#target.storage.writeSubjects({ ...this.#write(), forgotten, subjects: part })
+    return subjects
   })
 
   readonly #tables = Effect.fnUntraced({ self: this }, function* (): Effect.fn.Return<
@@ -227,9 +254,7 @@ export class Copy {
     { self: this },
     function* (
       end: number,
-      keys: ReadonlyArray<CommandKeyRow>,
-      letters: ReadonlyArray<DeadLetterRow>,
-      progress: ReadonlyArray<ProgressRow>
+      { keys, letters, progress, subjects }: Rest
     ): Effect.fn.Return<void, Difference | StorageUnavailable> {
       const source = yield* this.#source.storage.tenant(this.#source.at)
       const target = yield* this.#target.storage.tenant(this.#target.at)
@@ -239,6 +264,11 @@ export class Copy {
       const expired = new Set(keys.filter(({ expiresInMillis }) => expiresInMillis < 60_000))
       if (keys.some((key) => !expired.has(key) && !copies.has(withoutExpiry(key))))
         return yield* differ("a command key differs")
+      if (
+        source?.forgotten !== target?.forgotten ||
+        canonicalJson(yield* subjectsOf(this.#target)) !== canonicalJson(subjects)
+      )
+        return yield* differ("the forgotten subjects differ")
       if (canonicalJson(yield* lettersOf(this.#target)) !== canonicalJson(letters))
         return yield* differ("the dead letters differ")
       // a projection that was retired meanwhile has left its progress only here

@@ -1,8 +1,10 @@
 /** Reads the files of an archive in order, and hands each on only once it is verified. */
 import { Effect, Result, Stream } from "effect"
-import type { CommandKeyRow, DeadLetterRow } from "../driver/AdministrationStorage.ts"
+import type { CommandKeyRow, DeadLetterRow, SubjectRow } from "../driver/AdministrationStorage.ts"
+import { byCodePoints } from "../driver/codePoints.ts"
 import { chainStart, eventHash } from "../driver/eventHash.ts"
 import type { EventRow } from "../driver/EventStorage.ts"
+import { hasEnvelopes } from "../forgetting/carriedSeals.ts"
 import { digestHex } from "../internal/digest.ts"
 import type { Anchor } from "../store/HashChain.ts"
 import * as format from "./archiveFormat.ts"
@@ -13,6 +15,7 @@ import { InvalidArchive } from "./invalidArchive.ts"
 /** A verified part of an archive. */
 export type Verified =
   | { readonly part: "header"; readonly header: format.Header }
+  | { readonly part: "keys"; readonly rows: ReadonlyArray<format.KeyLine> }
   | { readonly part: "events"; readonly rows: ReadonlyArray<EventRow> }
   | { readonly part: "command-keys"; readonly rows: ReadonlyArray<CommandKeyRow> }
   | { readonly part: "progress"; readonly rows: ReadonlyArray<format.CarriedProgress> }
@@ -24,6 +27,7 @@ export type Verified =
       /** True for the first rows of the table. */
       readonly first: boolean
     }
+  | { readonly part: "subjects"; readonly rows: ReadonlyArray<SubjectRow> }
   | { readonly part: "manifest"; readonly manifest: format.Manifest }
 
 /** Settings of a verification. */
@@ -64,6 +68,11 @@ class Verifier {
   #position = 0
   #last: EventRow | undefined
   readonly #types = new TypeCounter()
+  #sealedEvents = 0
+  #lastSubject: string | undefined
+  /** The numbers of forgotten subjects so far. */
+  readonly #forgotten = new Set<number>()
+  #lastForgotten = 0
   #lastFile = "the archive"
 
   constructor({ anchor, maxFileBytes = defaultMaxFileBytes }: Verification) {
@@ -261,6 +270,20 @@ class Verifier {
       return Result.succeed(rows)
     }
     switch (segment.part) {
+      case "keys":
+        return header.keys === null
+          ? Result.fail(
+              this.#refuse(
+                name,
+                "inconsistent",
+                `has keys, although ${format.headerName} says that there are none: export the archive again`
+              )
+            )
+          : Result.map(all(format.readKey), (rows) => ({ part: "keys", rows }))
+      case "subjects":
+        return Result.flatMap(all(format.readSubject), (rows) =>
+          Result.map(this.#checkSubjects(name, rows), () => ({ part: "subjects", rows }))
+        )
       case "events":
         return Result.flatMap(all(eventLine.decode), (rows) =>
           Result.map(this.#checkEvents(name, header, rows), () => ({ part: "events", rows }))
@@ -277,6 +300,27 @@ class Verifier {
         return Result.map(all(format.readTableRow), (rows) => ({ part: "tables", table, rows, first }))
       }
     }
+  }
+
+  /** Checks that each subject comes once, in order, and each number of a forgetting once. */
+  #checkSubjects(name: string, rows: ReadonlyArray<SubjectRow>): Result.Result<void, InvalidArchive> {
+    let line = 0
+    for (const { forgotten, subject } of rows) {
+      line++
+      const problem =
+        this.#lastSubject !== undefined && byCodePoints(subject, this.#lastSubject) <= 0
+          ? "does not come behind the subject before it"
+          : forgotten !== undefined && this.#forgotten.has(forgotten.number)
+            ? `has number ${forgotten.number} of another forgotten subject`
+            : undefined
+      if (problem !== undefined)
+        return Result.fail(this.#refuse(name, "inconsistent", `${problem}: export the archive again`, line))
+      this.#lastSubject = subject
+      if (forgotten === undefined) continue
+      this.#forgotten.add(forgotten.number)
+      this.#lastForgotten = Math.max(this.#lastForgotten, forgotten.number)
+    }
+    return Result.succeed(undefined)
   }
 
   /** Checks that events continue those before them, and their hashes. */
@@ -317,6 +361,14 @@ class Verifier {
         (row.hash !== anchor.hash || (anchor.eventId !== undefined && row.eventId !== anchor.eventId))
       )
         return fail("inconsistent", "is not the event of the anchor: the history was replaced")
+      if (hasEnvelopes(row.payload)) {
+        if (!header.sealed)
+          return fail(
+            "inconsistent",
+            `has a sealed field, although ${format.headerName} says that there is none`
+          )
+        this.#sealedEvents++
+      }
       this.#position = row.position
       this.#last = row
       this.#types.add(row)
@@ -326,7 +378,7 @@ class Verifier {
 
   /** The first contradiction between the manifest and the files before it. */
   #contradiction(header: format.Header, manifest: format.Manifest): string | undefined {
-    const { events, segments, types, ...identity } = manifest
+    const { events, forgotten, sealedEvents, segments, types, ...identity } = manifest
     const last = this.#last
     const head =
       last === undefined ? null : { position: last.position, eventId: last.eventId, hash: last.hash }
@@ -334,6 +386,10 @@ class Verifier {
     if (!isSame(header.head, head))
       return `the log should end at ${header.head?.position ?? 0}, but the archive ends at ${this.#position}`
     if (events !== this.#position) return `it counts ${events} events, but there are ${this.#position}`
+    if (sealedEvents !== this.#sealedEvents || header.sealed !== this.#sealedEvents > 0)
+      return `it counts ${sealedEvents} events with sealed fields, but there are ${this.#sealedEvents}`
+    if (forgotten < this.#lastForgotten)
+      return `it counts ${forgotten} forgotten subjects, which is less than their numbers`
     if (!isSame(types, this.#types.counts)) return "it counts other numbers of events by type"
     if (!isSame(segments, this.#segments)) return "it describes other segments"
     if (this.#anchor !== undefined && this.#anchor.position > this.#position)

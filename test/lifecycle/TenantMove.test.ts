@@ -9,12 +9,20 @@ import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
-import { rawEvents } from "../../src/testing/driver/administrationKit.ts"
+import {
+  changeSubject,
+  forgetting,
+  forgottenSubjects,
+  listedSubjects,
+  newToken,
+  rawEvents
+} from "../../src/testing/driver/administrationKit.ts"
 import { append, event, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { acrossTenants } from "../support/siloTenants.ts"
 import {
   administer,
+  forgetful,
   full,
   homes,
   makeWorld,
@@ -99,6 +107,46 @@ for (const [name, storages] of places) {
             assert.deepStrictEqual((yield* append(tenantId, stream("one", events(1)))).positions, [33])
           })
         )
+      )
+
+      it.effect("take forgotten and held subjects along, with their numbers", () =>
+        inProgram(
+          Effect.fnUntraced(function* (world) {
+            const tenantId = yield* tenantAt(world, "a")
+            for (const subject of ["ada", "bob"]) yield* changeSubject(tenantId, subject, forgetting())
+            yield* changeSubject(tenantId, "bob", { change: "allow", allowedAt: 7 })
+            yield* changeSubject(tenantId, "cyd", { change: "hold", reason: "lawsuit" })
+            const begin = { change: "begin", forgetting: newToken() } as const
+            yield* changeSubject(tenantId, "dan", begin)
+            const [{ rows }, before] = [
+              yield* listedSubjects(tenantId),
+              yield* forgottenSubjects(tenantId, 0)
+            ]
+            assert.lengthOf(rows, 4)
+            for (const to of ["b", "a"]) {
+              yield* moving((moves) => moves.start(tenantId, { to }))
+              assert.deepStrictEqual((yield* listedSubjects(tenantId)).rows, rows)
+              assert.deepStrictEqual(yield* forgottenSubjects(tenantId, 0), before)
+              const held = yield* flipped(changeSubject(tenantId, "cyd", begin))
+              assert.containSubset(held, { _tag: "SubjectHeld", reason: "lawsuit" })
+            }
+            const last = yield* changeSubject(tenantId, "ada", forgetting())
+            assert.strictEqual(last.forgotten?.number, 3)
+          })
+        )
+      )
+
+      it.effect("are called off if the target does not keep who was forgotten", () =>
+        Effect.flatMap(Shared, (world) =>
+          Effect.gen(function* () {
+            const tenantId = yield* tenantAt(world, "a")
+            yield* changeSubject(tenantId, "ada", forgetting())
+            const error = yield* flipped(moving((moves) => moves.start(tenantId, { to: "b" })))
+            assert.containSubset(error, { _tag: "MoveCalledOff" })
+            assert.include(error.message, "the forgotten subjects differ")
+            assert.deepStrictEqual(yield* homes(world, tenantId), ["a"])
+          }).pipe(Effect.provide(Layer.fresh(program(forgetful(world, "b")))))
+        ).pipe(Effect.provideService(References.CurrentLoggers, new Set()))
       )
 
       it.effect(

@@ -3,6 +3,7 @@ import { Effect, Stream } from "effect"
 import { eventHash, chainStart } from "../../src/driver/eventHash.ts"
 import type { EventRow } from "../../src/driver/EventStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
+import { hasEnvelopes } from "../../src/forgetting/carriedSeals.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import * as format from "../../src/lifecycle/archiveFormat.ts"
 import type { CompressionUnavailable } from "../../src/lifecycle/compression.ts"
@@ -68,12 +69,18 @@ export const oddRows = (tenantId: TenantId, count = 30, chainedFrom = 11): Reado
 }
 
 /** The other parts of an archive, as lines. */
-export type Others = Partial<Record<"command-keys" | "progress" | "dead-letters", ReadonlyArray<string>>>
+export type Others = Partial<
+  Record<"keys" | "command-keys" | "progress" | "dead-letters" | "subjects", ReadonlyArray<string>>
+>
 
 /** The files of an archive whose segments have the given rows. */
 export const archiveOf = Effect.fnUntraced(function* (
   segments: ReadonlyArray<ReadonlyArray<EventRow>>,
-  { others = {}, ...fields }: Partial<format.Header> & { readonly others?: Others } = {}
+  {
+    forgotten = 0,
+    others = {},
+    ...fields
+  }: Partial<format.Header> & { readonly others?: Others; readonly forgotten?: number } = {}
 ): Effect.fn.Return<Files, CompressionUnavailable> {
   const rows = segments.flat()
   const last = rows.at(-1)
@@ -88,6 +95,8 @@ export const archiveOf = Effect.fnUntraced(function* (
     compression: null,
     chainedFrom: rows.find(({ hash }) => hash !== null)?.position ?? null,
     head: last === undefined ? null : { position: last.position, eventId: last.eventId, hash: last.hash },
+    sealed: rows.some(({ payload }) => hasEnvelopes(payload)),
+    keys: null,
     ...fields
   }
   const sealer = new Sealer(header.compression)
@@ -95,8 +104,9 @@ export const archiveOf = Effect.fnUntraced(function* (
   const add = function* (part: format.Part, lines: ReadonlyArray<string>) {
     if (lines.length > 0) files.push(yield* sealer.seal(part, new Encoder(String).encode(lines)))
   }
+  yield* add("keys", others.keys ?? [])
   for (const segment of segments) yield* add("events", segment.map(eventLine.encode))
-  for (const part of ["command-keys", "progress", "dead-letters"] as const)
+  for (const part of ["command-keys", "progress", "dead-letters", "subjects"] as const)
     yield* add(part, others[part] ?? [])
   const types = new TypeCounter()
   for (const row of rows) types.add(row)
@@ -104,6 +114,8 @@ export const archiveOf = Effect.fnUntraced(function* (
     ...header,
     events: rows.length,
     types: types.counts,
+    sealedEvents: rows.filter(({ payload }) => hasEnvelopes(payload)).length,
+    forgotten,
     segments: sealer.segments
   }
   return [...files, { name: format.manifestName, bytes: json(manifest) }]

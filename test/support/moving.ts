@@ -132,6 +132,17 @@ export const full = (world: World, placement: string): World => {
   return { ...world, storages }
 }
 
+/** Storages of which one does not write subjects. */
+export const forgetful = (world: World, placement: string): World => {
+  const services = world.storages.get(placement) ?? assert.fail(placement)
+  const storage = Context.get(services, AdministrationStorage)
+  const storages = new Map(world.storages).set(
+    placement,
+    Context.add(services, AdministrationStorage, { ...storage, writeSubjects: () => Effect.void })
+  )
+  return { ...world, storages }
+}
+
 /** The tenant in every placement, by placement. */
 export const recordsOf = Effect.fnUntraced(function* (world: World, tenantId: Tenant.TenantId) {
   const records = new Map<string, TenantRecord>()
