@@ -100,8 +100,8 @@ export interface RunOptions {
  * **Details**
  *
  * - The log, unexpired command keys, dead letters, the progress of what acts outside (reactions, outboxes, subscriptions by name),
- *   the subjects that were forgotten or held, carried tables, the hash chain and a legal hold move, and are compared before the decision. Read models and snapshots are not
- *   copied: the runners of the target fill them from the log, after the move.
+ *   carried tables, the hash chain, a legal hold and the subjects that were forgotten or held move, and are compared before the
+ *   decision. Read models and snapshots are not copied: the runners of the target fill them from the log, after the move.
  * - Appends that meet the fence wait and go on at the target. One in a transaction of the program is refused at once
  *   (`TenantMoving`), because a transaction cannot follow. Reads go on.
  * - While the source cannot be reached, nothing is decided.

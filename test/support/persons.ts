@@ -1,5 +1,5 @@
 /** Events with a personal field, in processes with caches of their own. */
-import { Context, Effect, Layer, Redacted, Stream } from "effect"
+import { Context, Effect, Layer, Redacted } from "effect"
 import {
   AdministrationStorage,
   BlindIndex,
@@ -92,5 +92,3 @@ export const on =
   (storages: Context.Context<Storages>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.provideContext(effect, storages)
-
-export const collect = Stream.runCollect
