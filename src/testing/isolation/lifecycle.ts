@@ -7,7 +7,7 @@ import { EventStorage } from "../../driver/EventStorage.ts"
 import type { SnapshotStorage } from "../../driver/SnapshotStorage.ts"
 import type { TenantId } from "../../domain/Tenant.ts"
 import { administered, change, newToken, purge, rawEvents, record } from "../driver/administrationKit.ts"
-import { append, attempt, events, newTenant, plain, request, stream } from "../driver/eventKit.ts"
+import { append, attempt, event, events, newTenant, plain, request, stream } from "../driver/eventKit.ts"
 import { save, snapshot } from "../driver/snapshotKit.ts"
 import { as, type Case, observe, type Services, test, withNeighbour } from "./kit.ts"
 
@@ -165,12 +165,20 @@ export const lifecycle: ReadonlyArray<Case<Needs>> = [
         const second = yield* imported(other)
         assert.deepStrictEqual(yield* shown(first.at.tenantId), before)
         const storage = yield* AdministrationStorage
+        const marked = newTenant()
+        const isMarked = (tenantId: TenantId) =>
+          Effect.flatMap(administered(tenantId), (at) =>
+            storage.hasPayloadWith({ ...at, text: '"mark":true', fromPosition: 1, toPosition: 10 })
+          )
         // an event that continues only another tenant's stream of the same name
         const apart = { ...(yield* administered(newTenant())), token: newToken() }
         yield* storage.changeState({ ...apart, change: "beginImport" })
         const continuing = first.rows.slice(1, 2).map((row) => Object.assign({}, row, { position: 1 }))
         const written = yield* Effect.exit(storage.writeEvents({ ...apart, events: continuing }))
         assert.isTrue(Exit.isFailure(written))
+        yield* append(marked, stream("one", [event({ payload: '{"mark":true}' })]))
+        assert.isTrue(yield* isMarked(marked))
+        assert.isFalse(yield* isMarked(first.at.tenantId))
         yield* storage.writeDeadLetters({ ...second.at, letters: [] })
         yield* storage.changeState({
           ...second.at,
