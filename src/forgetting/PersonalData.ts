@@ -6,6 +6,7 @@ import { type DateTime, Effect, Schema, Stream } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { codecOf, type Path } from "../domain/codec/aggregateCodec.ts"
 import type * as Event from "../domain/Event.ts"
+import { outside, type Place } from "./outside.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
 import type { InvalidId, ReadError } from "../driver/StoreError.ts"
 import { EventStore } from "../store/EventStore.ts"
@@ -56,6 +57,8 @@ export interface Request {
   /** The id of the person, which the marks name: 1 to 255 characters. */
   readonly subject: string
 }
+
+export type { Place } from "./outside.ts"
 
 const valueAt = (json: Schema.Json, path: Path): Schema.Json =>
   path.reduce<Schema.Json>(
@@ -152,3 +155,71 @@ export const readJson = (
   request: Request
 ): Stream.Stream<EntryJson, ReadError | InvalidId, EventStore | CurrentTenant> =>
   Stream.map(read(request), (entry) => encodeEntry(entry))
+
+/** Personal data of an event that is also in its envelope, where it cannot be sealed. It names the place, and not the data. */
+export interface Outside {
+  readonly eventId: string
+  /** The position of the event in the tenant's log. */
+  readonly position: number
+  readonly aggregateType: string
+  readonly eventType: string
+  /** The personal field of the payload: keys of objects and indexes of arrays. */
+  readonly path: ReadonlyArray<string | number>
+  /** The part of the envelope that has the same data. */
+  readonly place: Place
+}
+
+/** The request of {@link outsideOfPayloads}. */
+export interface OutsideRequest {
+  /** Aggregates that have events with personal fields. */
+  readonly aggregates: ReadonlyArray<Aggregate.Any>
+  /** The number of events to look at, from the end of the log. Default: 1,000. */
+  readonly events?: number | undefined
+}
+
+/**
+ * Personal data that turns up outside of payloads, in the newest events of the current tenant: in ids of aggregates, actors, tags,
+ * metadata, and ids of correlation and causation. These are stored as they are, and stay when the person is forgotten.
+ *
+ * **When to use**
+ *
+ * In a test at the end of a scenario (`Laws.logKeepsPersonalData`), and now and then in production (`PgCheck.personalData`).
+ *
+ * **Details**
+ *
+ * It compares the texts of personal fields with the envelope of their own event, without regard to upper and lower case: a text of
+ * at least 8 characters may be part of another one, a shorter one is looked for as a whole. So it finds copies, and neither numbers
+ * nor data in another form. Data of forgotten persons are not known any more and not compared.
+ */
+export const outsideOfPayloads = ({
+  aggregates,
+  events = 1000
+}: OutsideRequest): Stream.Stream<Outside, ReadError, EventStore | CurrentTenant> => {
+  const codecs = new Map(aggregates.map((aggregate) => [aggregate.type, codecOf(aggregate)]))
+  return Stream.unwrap(
+    EventStore.useSync(({ readLogJson }) =>
+      readLogJson({ aggregateTypes: [...codecs.keys()], direction: "backwards", limit: events }).pipe(
+        Stream.flatMap((envelope) => {
+          const { aggregateId, aggregateType, eventId, eventType, payload, position, schemaVersion } =
+            envelope
+          const find = codecs.get(aggregateType)?.stored.get(eventType)?.personal(schemaVersion)
+          const found = find?.(payload, aggregateId, "keys")
+          return Stream.fromIterable(
+            found === undefined || "reason" in found
+              ? []
+              : found.fields.flatMap(({ path }) =>
+                  outside(valueAt(payload, path), envelope).map((place) => ({
+                    eventId,
+                    position,
+                    aggregateType,
+                    eventType,
+                    path,
+                    place
+                  }))
+                )
+          )
+        })
+      )
+    )
+  )
+}

@@ -11,7 +11,28 @@ import { StorageUnavailable } from "../driver/StoreError.ts"
 
 /**
  * Wraps and unwraps keys of 32 bytes, such as a key management service does. It binds them to the context if it can, and refuses to
- * unwrap a key in another context. Keys are 32 bytes.
+ * unwrap a key in another context.
+ *
+ * **Details**
+ *
+ * A failure of either function leaves the vault unavailable (`KeyVaultFailed`, which may be retried) and its text is not passed on,
+ * because it may quote the request. Limit the time of a call. `examples/kms.ts` has those of AWS KMS, Google Cloud KMS and HashiCorp
+ * Vault.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const root: KeyVault.RootKey<unknown> = {
+ *   wrap: (key, { tenantId }) =>
+ *     Effect.tryPromise(() =>
+ *       kms.encrypt({ KeyId, Plaintext: Redacted.value(key), EncryptionContext: { tenant: tenantId } })
+ *     ).pipe(Effect.map(({ CiphertextBlob }) => CiphertextBlob)),
+ *   unwrap: (CiphertextBlob, { tenantId }) =>
+ *     Effect.tryPromise(() =>
+ *       kms.decrypt({ KeyId, CiphertextBlob, EncryptionContext: { tenant: tenantId } })
+ *     ).pipe(Effect.map(({ Plaintext }) => Redacted.make(Plaintext)))
+ * }
+ * ```
  */
 export interface RootKey<out E = never, out R = never> {
   readonly wrap: (

@@ -2,11 +2,15 @@
  * Checks that a database is migrated and isolates tenants. The store runs both checks when it starts; health checks may run them at
  * any time.
  */
-import { Duration, Effect, Schedule, Schema } from "effect"
+import { Duration, Effect, Schedule, Schema, Stream } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { guarded, Silence } from "./deadlines.ts"
 import * as sqlErrors from "./sqlErrors.ts"
-import type { StorageUnavailable } from "../driver/StoreError.ts"
+import type { AllTenants, TenantId } from "../domain/Tenant.ts"
+import * as Tenant from "../domain/Tenant.ts"
+import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
+import * as PersonalData from "../forgetting/PersonalData.ts"
+import { EventStore } from "../store/EventStore.ts"
 import { problemsOf, SettingsIncomplete } from "./settings.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
 
@@ -125,4 +129,73 @@ export const settings: Effect.Effect<void, SettingsIncomplete | StorageUnavailab
   Effect.gen(function* () {
     const problems = yield* Effect.mapError(problemsOf(yield* SqlClient.SqlClient), unavailable)
     if (problems.length > 0) return yield* new SettingsIncomplete({ problems })
+  })
+
+/** A finding of {@link personalData}, with its tenant. */
+export interface PersonalDataOutside extends PersonalData.Outside {
+  readonly tenantId: TenantId
+}
+
+/**
+ * Looks for personal data outside of payloads, where it cannot be sealed, in the newest events of every tenant. It logs a warning
+ * for each kind of finding, with the event types, the fields and the places, and without the data, and returns all findings.
+ *
+ * **When to use**
+ *
+ * Now and then from an operator's tool, or in a test environment with real data. The store does not run it.
+ *
+ * **Details**
+ *
+ * It opens sealed events, so it needs `Forgetting.layer`. The look across tenants is written to the audit trail with its actor and
+ * reason (`Tenant.provideAll`). See `PersonalData.outsideOfPayloads` for its limits: it finds copies of texts only.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const findings = PgCheck.personalData({ aggregates: [Customer, Order], events: 200 }).pipe(
+ *   Tenant.provideAll({ actor: "privacy check", reason: "monthly" })
+ * )
+ * ```
+ */
+export const personalData = (
+  request: PersonalData.OutsideRequest
+): Effect.Effect<ReadonlyArray<PersonalDataOutside>, ReadError, EventStore | AllTenants> =>
+  Effect.gen(function* () {
+    const store = yield* EventStore
+    const findings: Array<PersonalDataOutside> = []
+    // The logs of others cannot be read.
+    const readable = Stream.filter(
+      store.tenants,
+      ({ status }) => status === "active" || status === "suspended"
+    )
+    yield* Stream.runForEach(readable, ({ tenantId }) =>
+      Stream.runForEach(PersonalData.outsideOfPayloads(request), (found) =>
+        Effect.sync(() => void findings.push({ tenantId, ...found }))
+      ).pipe(Tenant.provide(tenantId))
+    )
+    const kinds = new Map<string, { readonly finding: PersonalDataOutside; count: number }>()
+    for (const finding of findings) {
+      const field = finding.path.map((key) => (typeof key === "number" ? "…" : key)).join(".")
+      const kind = JSON.stringify([finding.aggregateType, finding.eventType, field, finding.place])
+      const known = kinds.get(kind)
+      if (known === undefined) kinds.set(kind, { finding, count: 1 })
+      else known.count++
+    }
+    for (const { count, finding } of kinds.values()) {
+      const { aggregateType, eventId, eventType, path, place, tenantId } = finding
+      yield* Effect.logWarning(
+        `Personal data is in the ${place} of events, where it cannot be forgotten: put an id there that means nothing elsewhere`
+      ).pipe(
+        Effect.annotateLogs({
+          aggregateType,
+          eventType,
+          field: path.join("."),
+          place,
+          count,
+          tenantId,
+          eventId
+        })
+      )
+    }
+    return findings
   })

@@ -56,6 +56,7 @@ export type { CheckOptions } from "./domain/law.ts"
 export {
   forgettingCommutesWithUpcasting,
   forgettingIsTotal,
+  logKeepsPersonalData,
   personalDataStaysInPayloads
 } from "./domain/personalLaws.ts"
 export {

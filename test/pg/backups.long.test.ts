@@ -6,7 +6,6 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { execFile } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -17,65 +16,8 @@ import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { Account, deposited } from "../support/bank.ts"
-import { type Config, configOf, freshDatabase, servers, type TestServer } from "../support/Databases.ts"
-import { installedPostgres } from "../support/installedPostgres.ts"
-import { start } from "../support/PgServer.ts"
-
-interface Ended {
-  readonly code: number
-  readonly output: string
-}
-
-/** Runs one of PostgreSQL's programs on a database. */
-const run = (program: string, config: Config, ...args: ReadonlyArray<string>): Promise<Ended> =>
-  new Promise((resolve) => {
-    const url = new URL(config.url === undefined ? "postgres://localhost" : Redacted.value(config.url))
-    const password = Redacted.isRedacted(config.password) ? Redacted.value(config.password) : url.password
-    const child = execFile(
-      program,
-      args,
-      {
-        env: {
-          ...process.env,
-          PGHOST: config.host ?? url.hostname,
-          PGPORT: String(config.port ?? (url.port || "5432")),
-          PGDATABASE: config.database ?? url.pathname.slice(1),
-          PGUSER: config.username ?? url.username,
-          PGPASSWORD: password
-        },
-        maxBuffer: 1 << 26
-      },
-      (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : (child.exitCode ?? 1), output: `${stdout}${stderr}` })
-    )
-  })
-
-const majorOf = async (program: string): Promise<number> => {
-  const { code, output } = await run(program, {}, "--version")
-  return code === 0 ? Number(/(\d+)\./.exec(output)?.[1] ?? 0) : 0
-}
-
-/** The folder of pg_dump and pg_restore; empty for those in the path. */
-interface Installed extends TestServer {
-  readonly bin: string
-}
-
-const folder = installedPostgres()
-const all: ReadonlyArray<Installed> = [
-  ...servers.map(({ freshDatabase: fresh, name }) => ({ name, freshDatabase: fresh, bin: "" })),
-  ...(folder === undefined
-    ? []
-    : [
-        {
-          name: `the server in ${folder}`,
-          bin: Path.join(folder, "bin"),
-          freshDatabase: Effect.acquireRelease(
-            Effect.promise(() => start({ native: folder, settings: { fsync: "off" } })),
-            (server) => Effect.promise(server.stop)
-          ).pipe(Effect.flatMap((server) => freshDatabase(configOf(server))))
-        }
-      ])
-]
+import type { Config } from "../support/Databases.ts"
+import { majorOf, run, serversWithPrograms } from "../support/postgresPrograms.ts"
 
 const on = <A, E>(config: Config, effect: Effect.Effect<A, E, SqlClient.SqlClient>) =>
   Effect.provide(effect, PgClient.layer({ ...config, maxConnections: 2 }), { local: true })
@@ -88,7 +30,7 @@ const counts = SqlClient.SqlClient.use(
     select count(*)::int as events, count(distinct tenant_id)::int as tenants from eventsourcing.events`
 )
 
-describe.each(all)("a backup on $name", ({ bin, freshDatabase: database }) => {
+describe.each(serversWithPrograms)("a backup on $name", ({ bin, freshDatabase: database }) => {
   const [dump, restore] = [Path.join(bin, "pg_dump"), Path.join(bin, "pg_restore")]
   it.live("has every tenant's rows and is restored unchanged, and wrong ways fail as documented", (context) =>
     Effect.gen(function* () {

@@ -1,10 +1,14 @@
 /** Laws of personal data. */
-import { Arbitrary, Effect, Result, Schema } from "effect"
+import { Arbitrary, Effect, Option, Result, Schema, Stream } from "effect"
 import type * as Aggregate from "../../domain/Aggregate.ts"
 import * as Event from "../../domain/Event.ts"
 import * as StoredEvents from "../../domain/StoredEvents.ts"
+import type { CurrentTenant } from "../../domain/Tenant.ts"
+import type { ReadError } from "../../driver/StoreError.ts"
+import * as PersonalData from "../../forgetting/PersonalData.ts"
+import type { EventStore } from "../../store/EventStore.ts"
 import * as Arbitraries from "../Arbitraries.ts"
-import { anyCommands, check, type LawBroken, type Options } from "./check.ts"
+import { anyCommands, check, LawBroken, type Options } from "./check.ts"
 import { forgetStored, personalFieldsOf, readJson, storedOf, subjectsOf, valueAt } from "./forgetting.ts"
 import { decideNow, play, showCommand } from "./history.ts"
 import { type CheckOptions, showPlayed, threw, unequal, type Violation } from "./law.ts"
@@ -190,3 +194,35 @@ const leak = <State, Payload extends Event.Tagged, Id>(
   }
   return undefined
 }
+
+/**
+ * The log of the current tenant keeps personal data in payloads, which can be sealed: none of it is in ids of aggregates, actors, tags,
+ * metadata, and ids of correlation and causation. For the end of a test of a program, whose event contexts and ids no other law sees.
+ *
+ * **Example**
+ *
+ * ```ts
+ * it.effect("registers customers", () =>
+ *   registerEverybody.pipe(
+ *     Effect.andThen(Laws.logKeepsPersonalData({ aggregates: [Customer] })),
+ *     Tenant.provide(tenantId),
+ *     Effect.provide(App)
+ *   )
+ * )
+ * ```
+ */
+export const logKeepsPersonalData = (
+  request: PersonalData.OutsideRequest
+): Effect.Effect<void, LawBroken | ReadError, EventStore | CurrentTenant> =>
+  Effect.flatMap(Stream.runHead(PersonalData.outsideOfPayloads(request)), (found) => {
+    if (Option.isNone(found)) return Effect.void
+    const { aggregateType, eventType, path, place, position } = found.value
+    return Effect.fail(
+      new LawBroken({
+        law: "logKeepsPersonalData",
+        aggregateType,
+        message: `the personal field ${path.join(".")} of ${eventType} at position ${position} is also in its ${place}, which cannot be forgotten`,
+        replay: undefined
+      })
+    )
+  })
