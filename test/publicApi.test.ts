@@ -77,9 +77,8 @@ describe("the public API", () => {
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
 <<<<<<< HEAD
-      PersonalData: Entry read readJson | Entry EntryJson Request
+      PersonalData: Entry outsideOfPayloads read readJson | Entry EntryJson Outside OutsideRequest Place Request
 =======
-      PersonalData: Entry outsideOfPayloads read | Entry EntryJson Outside OutsideRequest Place Request
 >>>>>>> 310dbd5 (Personal data outside of payloads is found by a law and a check; root keys in key management services as an example; a real dump brings nobody back)
       PersonalSubject: PersonalSubject SubjectForgotten | Envelope State SubjectForgotten
       Placements: Placements

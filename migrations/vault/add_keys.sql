@@ -20,7 +20,8 @@ begin
       select p_tenant, given ->> 'keyId', given ->> 'kind', given ->> 'name', coalesce(max(k.version), 0) + 1,
         given ->> 'wrappedBy', decode(given ->> 'wrapped', 'hex')
       from eventsourcing_vault.data_keys k
-      where k.tenant_id = p_tenant and k.kind = given ->> 'kind' and k.name = given ->> 'name';
+      where k.tenant_id = p_tenant and k.kind = given ->> 'kind' and k.name = given ->> 'name'
+      on conflict (tenant_id, key_id) do nothing;
       current := eventsourcing_vault.current_key(p_tenant, given ->> 'kind', given ->> 'name');
     elsif current ->> 'keyId' = given ->> 'follows' then
       current := 'null';

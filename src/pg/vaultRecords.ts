@@ -9,7 +9,6 @@ import type { Fence } from "../forgetting/KeyVault.ts"
 import type { Owner, WrappedKey, WrappingKey } from "../forgetting/keyRecords.ts"
 import type { StoredRecords } from "../forgetting/openVault.ts"
 import { failed } from "../forgetting/vaultFailures.ts"
-import type { TenantId } from "../domain/Tenant.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 
 /** A data key as the functions take and return it: bytes in hexadecimal digits. */
@@ -148,7 +147,7 @@ export const vaultRecords = <R>(
         "its database has no key vault: give the right one, restore it from its backup, or create one with createIfMissing if nothing was ever sealed"
       )
 
-    const records: Omit<StoredRecords, "addDestroyed" | "all"> = {
+    return {
       check,
       wrappingKeys: (tenantId) =>
         Effect.map(
@@ -271,17 +270,14 @@ export const vaultRecords = <R>(
       erase: (tenantId) =>
         change("destroy the keys of a tenant", "select eventsourcing_vault.erase_keys($1::pg_catalog.uuid)", [
           tenantId
-        ])
-    }
-    return {
-      ...records,
-      addDestroyed: (tenantId: TenantId, keyIds: ReadonlyArray<string>) =>
-        change<void>(
+        ]),
+      addDestroyed: (tenantId, keyIds) =>
+        change(
           "record destroyed keys",
           "select eventsourcing_vault.add_destroyed_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
           [tenantId, JSON.stringify(keyIds)]
         ),
-      all: (tenantId: TenantId) =>
+      all: (tenantId) =>
         Effect.map(
           ask<StoredKey>(
             "read all data keys",
