@@ -76,10 +76,7 @@ describe("the public API", () => {
       MemoryStorage: layer layerWith | Options
       OutboxRelay: PublishFailed Publisher defaultRetry layer make | LayerOptions Message Options
       Personal: Forgotten aggregateId forgotten getOrElse isForgotten make map orForgotten | Forgotten ForgottenJson OrForgotten Subject
-<<<<<<< HEAD
       PersonalData: Entry outsideOfPayloads read readJson | Entry EntryJson Outside OutsideRequest Place Request
-=======
->>>>>>> 310dbd5 (Personal data outside of payloads is found by a law and a check; root keys in key management services as an example; a real dump brings nobody back)
       PersonalSubject: PersonalSubject SubjectForgotten | Envelope State SubjectForgotten
       Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
