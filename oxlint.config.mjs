@@ -36,6 +36,7 @@ export const opened = [
   "driver/refusals",
   "driver/repeatable",
   "driver/storageFailure",
+  "driver/tripleMap",
   "forgetting/carriedSeals",
   "forgetting/keyRecords",
   "forgetting/openVault",

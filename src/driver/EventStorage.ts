@@ -260,6 +260,13 @@ export interface StreamEndRequest {
   readonly forgotten?: number | undefined
 }
 
+/** A stream of a tenant. */
+export interface ReserveRequest {
+  readonly tenantId: TenantId
+  readonly aggregateType: string
+  readonly aggregateId: string
+}
+
 /** A selection of a tenant's log. An empty list of types selects nothing. */
 export interface ReadLogRequest {
   readonly tenantId: TenantId
@@ -401,6 +408,16 @@ export class EventStorage extends Context.Service<
      * A state of that event is the present one then.
      */
     readonly streamEndsWith: (request: StreamEndRequest) => Effect.Effect<boolean, ReadError>
+    /**
+     * Reserves a stream among the processes that write to it, until the scope closes: waits for those that reserved it before, for a
+     * second at most. Returns false if it is not reserved, because they took longer, or because the storage has no place for it now.
+     *
+     * It only decides whose turn it is. Appends need no reservation and regard none, and it may end before the scope does, with its
+     * connection. Default: nothing is reserved, and processes meet in their expected versions alone.
+     */
+    readonly reserveStream?:
+      | ((request: ReserveRequest) => Effect.Effect<boolean, never, Scope.Scope>)
+      | undefined
     /**
      * The tenant's number of forgotten subjects, and those with higher numbers than `after`. Without `after` the number alone, for
      * which requests that come at once go together.

@@ -8,6 +8,7 @@ import { byCodePoints } from "../driver/codePoints.ts"
 import { appendTo, commandRow } from "./append.ts"
 import { dayMillis, TenantLog } from "./tenantLog.ts"
 import type { Plans } from "./quota.ts"
+import { makeReservations } from "./reservations.ts"
 import { Transactions } from "./transactions.ts"
 import { matches } from "../driver/queryMatch.ts"
 import { defaultMoveWait, waitForMoves } from "../driver/moves.ts"
@@ -165,6 +166,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           }
         }
       }),
+    reserveStream: makeReservations(),
     streamEndsWith: ({ aggregateId, aggregateType, eventId, forgotten, tenantId, version }) =>
       read("confirm a state", tenantId, (log) => {
         const last = log?.stream(aggregateType, aggregateId).at(-1)

@@ -16,6 +16,7 @@ import { make as makeCommandOutcome } from "./commandOutcomes.ts"
 import { make as makeLoad } from "./load.ts"
 import { make as makeReading, oneMore, toDate } from "./read.ts"
 import { make as makeReadPlaces } from "./readPlaces.ts"
+import { make as makeReservations } from "./reservations.ts"
 import { make as makeStreamEnds } from "./streamEnds.ts"
 import { make as makeForgottenSubjects } from "./subjects.ts"
 import { make as makeOpenLog } from "./streamLog.ts"
@@ -192,6 +193,7 @@ export const make = (
       openLog: makeOpenLog(sql, reading.readLog, inTurn),
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       streamEndsWith: makeStreamEnds(sql, { limits: loads, fork }),
+      reserveStream: makeReservations(sql, fork),
       forgottenSubjects: makeForgottenSubjects(sql, { limits: loads, fork }),
       changes: announcements.changes,
       append: yield* waitForMoves(

@@ -59,6 +59,10 @@ const minAhead = 32
 /** A batch with conditions that takes longer marks its tenants as slow; in milliseconds. */
 const slowMillis = 100
 
+/** Time for which a tenant counts as locked by other processes, in milliseconds, and the maximum number of such tenants. */
+const lockedFor = 1000
+const maxLocked = 1000
+
 /** The pause before the appends of a locked tenant are retried, in milliseconds: it doubles each time, up to 100. */
 const restMillis = (times: number): number => Math.min(5 * 2 ** times, 100)
 
@@ -136,6 +140,8 @@ export const make = <A, E>(
   /** Tenants that are retried: the time at which they were first found locked, and the number of pauses since then. */
   const holds = new Map<TenantId, { readonly since: number; pauses: number }>()
   let lockWaiters = 0
+  /** Until these times, tenants count as locked by other processes: their appends wait for the lock at once. */
+  const lockedUntil = new Map<TenantId, number>()
 
   const laneOf = (request: AppendRequest): Lane =>
     !isConditional(request) ? unconditional : slowTenants.has(request.tenantId) ? slow : conditional
@@ -258,13 +264,39 @@ export const make = <A, E>(
       sendHeld(lane, ofTenant)
   }
 
+  /** Sends appends of a tenant that wait for its lock. They take no place of others. */
+  const startWaiting = (lane: Lane, batch: Batch): void => {
+    lockWaiters++
+    start(lane, batch, true, () => lockWaiters--)
+  }
+
+  /** True if a tenant was found locked lately, and another statement may wait for a lock: it saves the one that finds it locked. */
+  const isLocked = (tenantId: TenantId): boolean => {
+    if (lockedUntil.size === 0 || lockWaiters >= limits.lockWaiters) return false
+    const until = lockedUntil.get(tenantId)
+    if (until === undefined) return false
+    if (performance.now() < until) return true
+    lockedUntil.delete(tenantId)
+    return false
+  }
+
+  const isOfLocked = (batch: Batch): boolean => {
+    const tenantId = batch[0]?.request.tenantId
+    return (
+      tenantId !== undefined &&
+      isLocked(tenantId) &&
+      batch.every(({ request }) => request.tenantId === tenantId)
+    )
+  }
+
   /** Sends the appends of a tenant that another transaction has locked. */
   const sendHeld = (lane: Lane, batch: Array.NonEmptyReadonlyArray<Append>): void => {
     const [{ request }] = batch
     const { tenantId } = request
+    if (lockedUntil.size >= maxLocked) lockedUntil.clear()
+    lockedUntil.set(tenantId, performance.now() + lockedFor)
     if (lockWaiters < limits.lockWaiters) {
-      lockWaiters++
-      start(lane, batch, true, () => lockWaiters--)
+      startWaiting(lane, batch)
       return
     }
     const now = performance.now()
@@ -290,6 +322,10 @@ export const make = <A, E>(
     while (queue.waiting > 0 && queue.hasPlace) {
       const batch = takeBatch(lane)
       if (batch.length === 0) return
+      if (isOfLocked(batch)) {
+        startWaiting(lane, batch)
+        continue
+      }
       queue.enter(batch.length)
       start(lane, batch, lane.waits, () => queue.leave(batch.length))
     }
@@ -318,6 +354,7 @@ export const make = <A, E>(
 
   /** Sends an append that finds no other waiting, without the cost of forming a batch. */
   const sendAlone = (lane: Lane, append: Append): void => {
+    if (isLocked(append.request.tenantId)) return startWaiting(lane, [append])
     lane.queue.enter(1)
     start(lane, [append], false, () => lane.queue.leave(1))
   }

@@ -62,6 +62,12 @@ export const make = <M extends Backend>(
     loadStream: (request) => read("load a stream", request.tenantId, (events) => events.loadStream(request)),
     streamEndsWith: (request) =>
       read("confirm a state", request.tenantId, (events) => events.streamEndsWith(request)),
+    reserveStream: (request) =>
+      // the storage stays open as long as the reservation
+      Effect.flatMap(
+        router.acquireRegistered(request.tenantId),
+        ({ events }) => events.reserveStream?.(request) ?? Effect.succeed(false)
+      ).pipe(Effect.orElseSucceed(() => false)),
     forgottenSubjects: (request) =>
       read("read the number of forgotten subjects", request.tenantId, (events) =>
         events.forgottenSubjects(request)

@@ -1,7 +1,7 @@
 /**
  * The event store: appends and reads typed events of the current tenant.
  */
-import { Context, type DateTime, Effect, Layer, Result, type Schema, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, Result, type Schema, type Scope, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -285,6 +285,16 @@ export class EventStore extends Context.Service<
     readonly sealFingerprint?:
       | ((fingerprint: string) => Effect.Effect<string, StorageUnavailable, CurrentTenant>)
       | undefined
+    /**
+     * Reserves a stream among the processes that write to it, until the scope closes, so that they take turns instead of refusing
+     * each other's appends. Waits for a second at most; false if it is not reserved. Appends need no reservation and regard none.
+     * Default: the storage reserves nothing.
+     */
+    readonly reserve?:
+      | (<Type extends string, State, Payload extends Event.Tagged, Id>(
+          key: StreamKey<Type, State, Payload, Id>
+        ) => Effect.Effect<boolean, InvalidId, CurrentTenant | Scope.Scope>)
+      | undefined
     /** Reads the number of the tenant's subjects that were forgotten. Calls that wait go in one statement. */
     readonly forgottenSubjects: Effect.Effect<number, ReadError, CurrentTenant>
     /**
@@ -503,6 +513,16 @@ const make = (options: Options): Effect.Effect<EventStore["Service"], never, Eve
           ? undefined
           : (fingerprint) =>
               Effect.flatMap(currentTenant, (tenantId) => sealFingerprint({ tenantId, fingerprint })),
+      reserve:
+        storage.reserveStream === undefined
+          ? undefined
+          : (request) =>
+              Effect.flatMap(currentTenant, (tenantId) => {
+                const key = storedStream(tenantId, request)
+                return Result.isFailure(key)
+                  ? Effect.fail(key.failure)
+                  : (storage.reserveStream?.(key.success) ?? Effect.succeed(false))
+              }),
       forgottenSubjects: Effect.flatMap(currentTenant, (tenantId) =>
         Effect.map(storage.forgottenSubjects({ tenantId }), ({ forgotten }) => forgotten)
       ),

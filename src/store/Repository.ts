@@ -9,6 +9,7 @@ import type * as Event from "../domain/Event.ts"
 import * as EventStore from "./EventStore.ts"
 import { aggregateId as encodeId } from "./encode.ts"
 import * as loop from "./decide.ts"
+import { Contention } from "./contention.ts"
 import { makeStreamDecisions, stateOf } from "./decideOnStream.ts"
 import { type Command, type ExecuteOptions, makeExecute } from "./execute.ts"
 import type { JoinOptions } from "./inLine.ts"
@@ -203,9 +204,10 @@ const make = (
     const store = yield* EventStore.EventStore
     const memory = makeMemory(store, options.remember)
     yield* measureMemory(memory.states)
+    const contention = new Contention()
     const loader = makeLoader(store, snapshots)
-    const decisions = makeStreamDecisions(store, loader)
-    const execute = makeExecute({ store, loader, decisions, memory }, options)
+    const decisions = makeStreamDecisions(store, loader, contention)
+    const execute = makeExecute({ store, loader, decisions, memory, contention }, options)
 
     const loadOrInitial = <Type extends string, State, Payload extends Event.Tagged, Id>(
       aggregate: Aggregate.Aggregate<Type, State, Payload, Id>,

@@ -4,6 +4,7 @@
  */
 import { type Context, Effect } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
+import { TripleMap } from "../driver/tripleMap.ts"
 
 /** A command that waits in a line, or is carried out together with others. */
 export interface Waiting<out Command, in Answer, in E> {
@@ -21,6 +22,15 @@ export interface Kept<Known> {
   known: Known | undefined
   /** A state that the first command of the next turn has just loaded. */
   loaded: Known | undefined
+  /** The line's reservation of its subject among processes. */
+  reservation: Reservation | undefined
+}
+
+/** A reservation among processes. */
+export interface Reservation {
+  /** The time from which on it is to be left, in milliseconds. */
+  readonly until: number
+  leave(): void
 }
 
 /** The turn of a command that found its line free. */
@@ -53,7 +63,7 @@ export interface LineKey {
 class Line<Command, Answer, E, Known> implements Turn<Command, Answer, E, Known> {
   readonly key: LineKey
   readonly waiting: Array<Waiting<Command, Answer, E>> = []
-  readonly kept: Kept<Known> = { known: undefined, loaded: undefined }
+  readonly kept: Kept<Known> = { known: undefined, loaded: undefined, reservation: undefined }
   readonly #next: (line: Line<Command, Answer, E, Known>) => void
   #left = false
 
@@ -113,31 +123,21 @@ export const makeLines = <Command, Answer, E, Known>(
   run: (commands: ReadonlyArray<Waiting<Command, Answer, E>>, kept: Kept<Known>) => Effect.Effect<void>
 ) => {
   type One = Line<Command, Answer, E, Known>
-  const tenants = new Map<TenantId, Map<object, Map<string, One>>>()
+  const lines = new TripleMap<TenantId, object, string, One>()
 
   const open = (key: LineKey): One => {
-    const { id, subject, tenantId } = key
-    let bySubject = tenants.get(tenantId)
-    if (bySubject === undefined) tenants.set(tenantId, (bySubject = new Map<object, Map<string, One>>()))
-    let byId = bySubject.get(subject)
-    if (byId === undefined) bySubject.set(subject, (byId = new Map<string, One>()))
     const line = new Line(key, next)
-    byId.set(id, line)
+    lines.set(key.tenantId, key.subject, key.id, line)
     return line
-  }
-
-  const remove = ({ id, subject, tenantId }: LineKey): void => {
-    const bySubject = tenants.get(tenantId)
-    const byId = bySubject?.get(subject)
-    byId?.delete(id)
-    if (byId?.size === 0) bySubject?.delete(subject)
-    if (bySubject?.size === 0) tenants.delete(tenantId)
   }
 
   const next = (line: One): void => {
     const commands = line.waiting.splice(0, maxCommands)
     const [first] = commands
-    if (first === undefined) return remove(line.key)
+    if (first === undefined) {
+      line.kept.reservation?.leave()
+      return lines.delete(line.key.tenantId, line.key.subject, line.key.id)
+    }
     const unanswered = Effect.sync(() => {
       for (const command of commands) answer(command, Effect.die(new Error("a command has no outcome")))
     })
@@ -151,15 +151,13 @@ export const makeLines = <Command, Answer, E, Known>(
     )
   }
 
-  const find = (key: LineKey): One | undefined => tenants.get(key.tenantId)?.get(key.subject)?.get(key.id)
-
   return {
     /**
      * Takes the place of a command in its line, which is made only if it must wait. The one with the turn must leave it, whatever
      * happens.
      */
     place: (key: LineKey, command: () => Command): Place<Command, Answer, E, Known> => {
-      const line = find(key)
+      const line = lines.get(key.tenantId, key.subject, key.id)
       return line === undefined ? { turn: open(key) } : { answer: line.wait(command()) }
     }
   }

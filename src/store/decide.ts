@@ -95,6 +95,8 @@ export interface Subject<State, Decided, Appended, Outcome, E, Outdating extends
   ) => Effect.Effect<Outcome | undefined, E, R | CurrentTenant>
   /** True if the append failed because another one came first, so that the decision must be made again. */
   readonly isOutdated: (error: E) => error is Outdating
+  /** Notes that another append came first since the state was read. */
+  readonly lost?: (() => void) | undefined
 }
 
 /** Tells the conflict of an append from the same error raised by `decide` itself. */
@@ -189,7 +191,10 @@ export const run = <State, Decided, Appended, Outcome, E, Outdating extends E, E
       return (yield* subject.outcomeOf(appended.success, value)) ?? (yield* Effect.fail(lost))
     const error = appended.failure
     // 6. Decide again if another append came first. The schedule counts losses against others, not outdated memory.
-    if (subject.isOutdated(error)) return yield* Effect.fail(wasConfirmed ? new Outdated(error) : unconfirmed)
+    if (subject.isOutdated(error)) {
+      if (wasConfirmed) subject.lost?.()
+      return yield* Effect.fail(wasConfirmed ? new Outdated(error) : unconfirmed)
+    }
     // 7. If the ids exist already, an earlier run decided differently: return its outcome.
     const before = mayBeHidden && isEventIdConflict(error) ? yield* subject.search(value) : undefined
     return before ?? (yield* Effect.fail(error))

@@ -8,6 +8,7 @@ import { type ExpectedVersion, VersionConflict, Conflict, CommandKeyConflict } f
 import { CurrentTenant } from "../domain/Tenant.ts"
 import { assignIds, hasId, type Ids } from "../domain/derivedIds.ts"
 import { isExpected } from "../driver/expectedVersion.ts"
+import type { Contention } from "./contention.ts"
 import { aggregateId as encodeId, weightOf } from "./encode.ts"
 import { unknownIfUnavailable } from "./append.ts"
 import type { Subject } from "./decide.ts"
@@ -55,7 +56,7 @@ export interface StreamCommand<Type extends string, State, Payload extends Event
 
 type Failure = AppendFailure<undefined, CommandKey>
 
-export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader) => {
+export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader, contention: Contention) => {
   /** An outcome that was read for the row of a key; undefined if the log has lost the command meanwhile. */
   const ifKept = <A extends { readonly version: number }>(key: string, row: CommandRow, outcome: A) =>
     outcome.version === row.version
@@ -303,7 +304,10 @@ export const makeStreamDecisions = (store: EventStore["Service"], loader: Loader
             ? replayed(wanted, known, written, mayBeHidden())
             : outcomeOf(wanted, known, written)
         ),
-      isOutdated
+      isOutdated,
+      lost: () => {
+        if (slot.line !== undefined) contention.lost(slot.line, true)
+      }
     }
   }
 

@@ -22,6 +22,7 @@ import {
 import { weightOf } from "./encode.ts"
 import type { AppendFailure, EventStore } from "./EventStore.ts"
 import type { LineKey, Turn } from "./commandLine.ts"
+import type { Contention } from "./contention.ts"
 import type { Loader } from "./load.ts"
 import type { Memory, Recalled, Slot } from "./rememberedStates.ts"
 import type { LoadedState } from "./snapshots.ts"
@@ -63,6 +64,7 @@ interface Services {
   readonly loader: Loader
   readonly decisions: StreamDecisions
   readonly memory: Memory
+  readonly contention: Contention
   readonly goOn: GoOn
   readonly joinOthers: JoinOthers
 }
@@ -159,10 +161,16 @@ class Attempt<Type extends string, State, Payload extends Event.Tagged, Id, E, R
           Result.isSuccess(sent)
             ? this.#appended({ appended: sent.success, weight: weightOf(events) })
             : isOutdated(sent.failure)
-              ? this.#goOn("outdated")
+              ? this.#refused()
               : Effect.fail(sent.failure)
       )
     )
+  }
+
+  /** Another process may have been faster. */
+  #refused(): Carried<Type, State, Payload, E, R> {
+    this.#repository.contention.lost(this.#key, false)
+    return this.#goOn("outdated")
   }
 
   #appended(written: Written<Payload, Type>): Carried<Type, State, Payload, E, R> {

@@ -98,6 +98,18 @@ export interface Subject<T extends Types> {
     sent: T["sent"]
   ) => Effect.Effect<T["answer"] | typeof beside, unknown>
   readonly eventIdsOf: (step: Step<T>) => ReadonlyArray<string>
+  /** Reservations among processes; undefined if they do not take turns. */
+  readonly reserving?: Reserving<T> | undefined
+}
+
+/** Reservations of the subject of a line, if other processes want it too. */
+export interface Reserving<T extends Types> {
+  /** Waits for a reservation, if other processes want the subject. Succeeds with true if others may have appended meanwhile. */
+  readonly enter: (member: Member<T>, kept: Kept<T["known"]>) => Effect.Effect<boolean>
+  /** Notes that another process was faster than an append, since its state was read or at some time since it is remembered. */
+  readonly lost: (member: Member<T>, wasRead: boolean) => void
+  /** Notes that another process has appended meanwhile. */
+  readonly foundNewer: (member: Member<T>) => void
 }
 
 /** Decides commands one after the other. The first of `singles` is the last one. */

@@ -8,6 +8,7 @@ import { tenantOf } from "../domain/currentTenant.ts"
 import * as commands from "./commandKey.ts"
 import * as loop from "./decide.ts"
 import type { LineKey } from "./commandLine.ts"
+import type { Contention } from "./contention.ts"
 import { makeDecideLoaded } from "./decideLoaded.ts"
 import {
   type Carried,
@@ -21,6 +22,7 @@ import { aggregateId as encodeId } from "./encode.ts"
 import type { AppendFailure, EventStore } from "./EventStore.ts"
 import type { CommandKey } from "../driver/EventStorage.ts"
 import type { ExpectedVersion, InvalidCommand, InvalidId, StorageUnavailable } from "../driver/StoreError.ts"
+import { makeReserving } from "./reserving.ts"
 import { type JoinOptions, makeInLine } from "./inLine.ts"
 import { makeJoined } from "./joinedAppend.ts"
 import { makeJoinedStreams, type StreamTypes } from "./joinedStreams.ts"
@@ -34,6 +36,7 @@ export interface Services {
   readonly loader: Loader
   readonly decisions: StreamDecisions
   readonly memory: Memory
+  readonly contention: Contention
 }
 
 /** Settings of commands. */
@@ -106,12 +109,14 @@ const unconditional = {
 
 /** `execute` of a repository. */
 export const makeExecute = (repository: Services, options: Options) => {
-  const { decisions, loader, memory, store } = repository
+  const { contention, decisions, loader, memory, store } = repository
   const schedule = options.retry ?? loop.defaultRetry
   const commandTimeToLive = commands.makeTimeToLive(options.commandTimeToLive ?? "24 hours")
+  const { join } = options
+  const reserving = join === false || join?.reserve === false ? undefined : makeReserving(store, contention)
   const { enterLine, inLine, joinLine } = makeInLine<StreamTypes>(
     options.join,
-    makeJoined(makeJoinedStreams(store, loader, decisions), schedule)
+    makeJoined(makeJoinedStreams(store, loader, decisions, reserving), schedule)
   )
 
   const commandOf = <Type extends string, State, Payload extends Event.Tagged, Id>(
@@ -210,7 +215,15 @@ export const makeExecute = (repository: Services, options: Options) => {
       beside(plain, slot)
     )
 
-  const decideRemembered = makeDecideRemembered({ store, loader, decisions, memory, goOn, joinOthers })
+  const decideRemembered = makeDecideRemembered({
+    store,
+    loader,
+    decisions,
+    memory,
+    contention,
+    goOn,
+    joinOthers
+  })
   const decideLoaded = makeDecideLoaded({ loader, memory, goOn, joinOthers })
 
   /** A command outside of a transaction, without an expectation or a schedule of its own. Its key was looked up. */
@@ -236,7 +249,10 @@ export const makeExecute = (repository: Services, options: Options) => {
       )
       if ("answer" in entered) return entered.answer
       const { turn } = entered
-      const carried = decideRemembered(services, plain, key, turn) ?? decideLoaded(services, plain, key, turn)
+      const carried =
+        reserving !== undefined && contention.isWanted(key)
+          ? joinOthers(turn, plain, slotNow(), undefined)
+          : (decideRemembered(services, plain, key, turn) ?? decideLoaded(services, plain, key, turn))
       return Effect.onExit(restore(carried), () => {
         turn.leave()
         return Effect.void

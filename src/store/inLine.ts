@@ -7,6 +7,11 @@ import { beside, type Member, type Types } from "./decideTogether.ts"
 export interface JoinOptions {
   /** Maximum number of commands that are decided together; further ones wait. Default: 256. */
   readonly commands?: number | undefined
+  /**
+   * Lets processes that refuse each other's appends to an aggregate take turns: each reserves it for some appends, on a connection
+   * of its own. Only commands of a repository do. `false` turns it off. Default: true, where the storage has reservations.
+   */
+  readonly reserve?: boolean | undefined
 }
 
 /** Without lines nobody waits. */

@@ -55,6 +55,9 @@ export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule
       waiting = waiting.filter(({ gone }) => !gone)
       const [reader, ...others] = waiting
       if (reader === undefined) return
+      // 0. Wait for the turn, if other processes want the subject too. They have appended meanwhile.
+      if (subject.reserving !== undefined && (yield* subject.reserving.enter(reader, kept)))
+        isRead = isConfirmed = false
       // 1. Read, or read on from the known state.
       if (known === undefined || !isRead) {
         const read = yield* Effect.exit(subject.read([reader, ...others], known, isConfirmed))
@@ -116,6 +119,7 @@ export const makeJoined = <T extends Types>(subject: Subject<T>, retry: Schedule
           if (subject.isOutdated(error)) {
             // The schedule counts losses against others, not outdated memory.
             if (index === 0 && isConfirmed) conflict = error
+            if (index === 0) subject.reserving?.lost(reader, isConfirmed)
             again.push(...part.steps.map(memberOf))
           } else {
             const unwritten = answerFailed(part, exit.cause)

@@ -63,7 +63,8 @@ export interface StreamTypes {
 export const makeJoinedStreams = (
   store: EventStore["Service"],
   loader: Loader,
-  decisions: StreamDecisions
+  decisions: StreamDecisions,
+  reserving: Subject<StreamTypes>["reserving"]
 ): Subject<StreamTypes> => {
   const decide = (
     member: Member<StreamTypes>,
@@ -166,7 +167,10 @@ export const makeJoinedStreams = (
           known === undefined ? loader.load(aggregate, id) : loader.readOnOrLoad(aggregate, id, known, slot)
         ),
         (read) => {
-          if (known !== undefined && !isConfirmed && read.version > known.version) slot.outdated()
+          if (known !== undefined && !isConfirmed && read.version > known.version) {
+            slot.outdated()
+            reserving?.foundNewer(reader)
+          }
           slot.keep(read)
           return read
         }
@@ -205,6 +209,7 @@ export const makeJoinedStreams = (
         ),
         (outcome) => outcome ?? beside
       ),
+    reserving,
     eventIdsOf: ({ events }) => events.flatMap(({ options }) => options.eventId ?? [])
   }
 }

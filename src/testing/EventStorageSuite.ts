@@ -8,6 +8,7 @@ import { fidelity } from "./driver/fidelity.ts"
 import { identities } from "./driver/identities.ts"
 import { forgotten } from "./driver/forgotten.ts"
 import { loads } from "./driver/loads.ts"
+import { reservations } from "./driver/reservations.ts"
 import { openLog } from "./driver/openLog.ts"
 import * as appends from "./driver/appends.ts"
 import * as commands from "./driver/commands.ts"
@@ -61,6 +62,7 @@ export const suite = <E = never, E2 = never>(options: Options<E, E2>): void => {
       describe("the content of events", () => fidelity(it))
       describe("reading", () => reads.ranges(it))
       describe("loading", () => loads(it))
+      describe("a reservation", () => reservations(it))
       describe("an opened log", () => openLog(it))
       describe("a number of forgotten subjects", () => forgotten(it))
       describe("tenants", () => tenants.registry(it))

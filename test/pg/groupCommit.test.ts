@@ -150,6 +150,27 @@ describe("group commit", () => {
     })
   )
 
+  it.effect(
+    "lets appends of a tenant that was just locked wait for its lock at once, in no place of others",
+    () =>
+      Effect.gen(function* () {
+        const { batches, held, start, letGo } = yield* setUp()
+        held.add(a)
+        const first = yield* start(request(a, "1"))
+        yield* letGo(0)
+        yield* letGo(1)
+        assert.deepStrictEqual(yield* Fiber.joinAll(first), ["1"])
+        const later = yield* start(request(a, "2"), request(a, "3"), request(b, "4"))
+        assert.deepStrictEqual(batches, [["1"], ["1"], ["2"], ["4"]])
+        yield* letGo(3)
+        yield* letGo(2)
+        assert.deepStrictEqual(batches.slice(4), [["3"]])
+        yield* letGo(4)
+        assert.deepStrictEqual(yield* Fiber.joinAll(later), ["2", "3", "4"])
+        assert.strictEqual(batches.length, 5)
+      })
+  )
+
   it.effect("sends appends with command keys that come at once together, in their order", () =>
     Effect.gen(function* () {
       const { batches, letGo, start } = yield* setUp()

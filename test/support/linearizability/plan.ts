@@ -32,6 +32,8 @@ export interface RepositorySettings {
   readonly remembers: boolean
   /** Commands that wait are decided together. */
   readonly joins: boolean
+  /** Processes that refuse each other's appends take turns. Only with `joins`. */
+  readonly reserves: boolean
   readonly snapshots: boolean
 }
 
@@ -150,7 +152,13 @@ export const planOf = (seed: number, { kills = 0.2, loses: losses = 0.2, setting
   return {
     seed,
     processes,
-    settings: { remembers: chance(0.75), joins: chance(0.75), snapshots: chance(0.25), ...settings },
+    settings: {
+      remembers: chance(0.75),
+      joins: chance(0.75),
+      snapshots: chance(0.25),
+      reserves: chance(0.75),
+      ...settings
+    },
     faults: {
       kill: some(kills, () => ({ process: below(2), after: below(60) })),
       loss: loses

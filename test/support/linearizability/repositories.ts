@@ -13,10 +13,10 @@ export type RepositoryLayer = (
 ) => Layer.Layer<Repository.Repository, never, EventStore.EventStore | SnapshotStorage>
 
 /** A repository like that of programs. */
-export const repository: RepositoryLayer = ({ joins, remembers, snapshots }, retry) => {
+export const repository: RepositoryLayer = ({ joins, remembers, reserves, snapshots }, retry) => {
   const options = {
     retry,
-    ...(joins ? {} : { join: false as const }),
+    join: joins && { reserve: reserves },
     ...(remembers ? {} : { remember: { entries: 0 } })
   }
   return snapshots

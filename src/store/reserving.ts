@@ -1,0 +1,50 @@
+/**
+ * Lines of processes that refuse each other's appends take turns: each reserves the aggregate for some appends. A reservation is a
+ * matter of speed alone, and is made only while others append in between.
+ */
+import { Effect, Exit, Scope } from "effect"
+import type { Kept } from "./commandLine.ts"
+import type { Contention } from "./contention.ts"
+import { type Reserving, withTenant } from "./decideTogether.ts"
+import type { EventStore } from "./EventStore.ts"
+import type { StreamTypes } from "./joinedStreams.ts"
+
+/** Time for which a line keeps a reservation that others may wait for, in milliseconds. It ends with the append of that moment. */
+const keptFor = 20
+
+/** The reservations of lines; undefined if the store makes none. */
+export const makeReserving = (
+  { reserve }: EventStore["Service"],
+  contention: Contention
+): Reserving<StreamTypes> | undefined => {
+  if (reserve === undefined) return undefined
+  return {
+    enter: ({ command: { aggregate, id, slot }, services }, kept: Kept<unknown>) =>
+      Effect.suspend(() => {
+        if (kept.reservation !== undefined) {
+          if (performance.now() < kept.reservation.until) return Effect.succeed(false)
+          kept.reservation.leave()
+          kept.reservation = undefined
+        }
+        if (slot.line === undefined || !contention.isWanted(slot.line)) return Effect.succeed(false)
+        const scope = Scope.makeUnsafe()
+        const leave = (): void => void Effect.runFork(Scope.close(scope, Exit.void))
+        return withTenant(services, Scope.provide(reserve({ aggregate, id }), scope)).pipe(
+          // A defect of a storage, or an id that cannot be stored, is met by the append.
+          Effect.exit,
+          Effect.map((exit) => {
+            const isReserved = Exit.isSuccess(exit) && exit.value
+            if (isReserved) kept.reservation = { until: performance.now() + keptFor, leave }
+            else leave()
+            return isReserved
+          })
+        )
+      }),
+    lost: ({ command: { slot } }, wasRead) => {
+      if (slot.line !== undefined) contention.lost(slot.line, wasRead)
+    },
+    foundNewer: ({ command: { slot } }) => {
+      if (slot.line !== undefined && contention.isWanted(slot.line)) contention.lost(slot.line, false)
+    }
+  }
+}
