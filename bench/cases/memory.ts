@@ -114,7 +114,12 @@ export const inMemory: Case = {
       ],
       { rounds, seconds }
     )
-    const result = table("Append one by one in memory, with schemas", "appends/s", measured, "peer")
+    const result = table(
+      "Append one by one in memory, this store with schemas, peers without",
+      "appends/s",
+      measured,
+      "peer"
+    )
     return {
       tables: [result],
       targets: [
