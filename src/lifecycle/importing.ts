@@ -51,7 +51,8 @@ export interface ImportOptions extends Verification {
    *   program's vault must have the keys.
    * - Into another tenant, sealed fields are opened with the keys of the archive, and sealed anew under keys that the vault makes for
    *   this tenant. An archive with sealed fields requires the option then.
-   * - Subjects that were forgotten stay forgotten: the vault gets their fences, and brings no destroyed key back.
+   * - Subjects that were forgotten stay forgotten: the vault gets their fences, and brings no destroyed key back. So an archive can
+   *   have the vault forget somebody for good: give the option only for archives that you trust, with an `anchor` if there is one.
    */
   readonly keys?: ImportKeys | undefined
   /** Runs after each transaction. */

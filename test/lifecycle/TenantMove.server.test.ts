@@ -5,6 +5,12 @@ import { SqlClient } from "effect/sql"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as TenantMove from "../../src/lifecycle/TenantMove.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
+import {
+  changeSubject,
+  forgetting,
+  forgottenSubjects,
+  listedSubjects
+} from "../../src/testing/driver/administrationKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { servers } from "../support/Databases.ts"
 import { administer } from "../support/moving.ts"
@@ -45,7 +51,12 @@ for (const server of servers)
               }
             }).pipe(Tenant.provide(tenantId))
           )
+          yield* changeSubject(tenantId, "ada", forgetting())
+          yield* changeSubject(tenantId, "bob", { change: "hold", reason: "lawsuit" })
+          const subjects = yield* listedSubjects(tenantId)
           const { acknowledged, millis, moved } = yield* movedUnderLoad(followers, "silo")
+          assert.deepStrictEqual(yield* listedSubjects(tenantId), subjects)
+          assert.strictEqual((yield* forgottenSubjects(tenantId)).forgotten, 1)
           ended = true
           yield* Fiber.join(writing)
           assert.isAbove(acknowledged, 100)
