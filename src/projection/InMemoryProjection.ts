@@ -278,7 +278,7 @@ export const make = <
             )
           },
           Effect.scoped,
-          (run) => spanned("await", name, () => run, { attributes: messagingOf("await", { name }) })
+          (run) => spanned("await", name, () => run, { attributes: messagingOf("await", { name, version }) })
         ),
         changes: Stream.unwrap(
           Effect.flatMap(currentTenant, (tenantId) =>

@@ -2,7 +2,19 @@
  * The outbox relay: publishes the events of every tenant. The log itself is the outbox, so nothing is written twice, and only
  * committed events are published.
  */
-import { Context, DateTime, Duration, Effect, Layer, Metric, Result, Schedule, Schema } from "effect"
+import {
+  Cause,
+  Context,
+  DateTime,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  Metric,
+  Result,
+  Schedule,
+  Schema
+} from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
@@ -253,7 +265,8 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
               [attribute.messagingType]: "send",
               [attribute.destination]: name,
               [attribute.messageCount]: envelopes.length
-            }
+            },
+            shown: shownExit
           }
         )
     )
@@ -264,6 +277,12 @@ export const make = <const As extends ReadonlyArray<Aggregate.Any>>(
     handle: publishOne,
     handleAll: publishAll
   }
+}
+
+/** The publisher's own failure. */
+const shownExit = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unknown> => {
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  return error instanceof Projection.FailedAt ? Exit.fail(error.error) : exit
 }
 
 const inWords = (duration: Duration.Input): string => Duration.format(Duration.fromInputUnsafe(duration))

@@ -62,7 +62,7 @@ const attributesOf = (
 ): Attributes => ({
   [attribute.tenantId]: tenantId,
   ...messagingOf(operation, projection),
-  [attribute.rebuild]: rebuild ? true : undefined
+  [attribute.rebuild]: operation === "process" && rebuild ? true : undefined
 })
 
 /** The series of a projection. */

@@ -73,12 +73,7 @@ const messaging = [
   "messaging.consumer.group.name",
   "eventsourcing.projection.version"
 ] as const
-const batch = [
-  "messaging.operation.type",
-  "messaging.batch.message_count",
-  "eventsourcing.position",
-  "eventsourcing.rebuild"
-] as const
+const batch = ["messaging.operation.type", "messaging.batch.message_count", "eventsourcing.position"] as const
 
 /** The spans of the library, by operation. There are no others; those of SQL statements are of Effect's SQL client. */
 export const spans = {
@@ -123,7 +118,7 @@ export const spans = {
     name: "process <projection>",
     kind: "consumer",
     covers: "A transaction in which a projection handles events of a tenant; linked to their traces",
-    attributes: [...messaging, ...batch]
+    attributes: [...messaging, ...batch, "eventsourcing.rebuild"]
   },
   react: {
     name: "react <reaction>",
