@@ -60,7 +60,8 @@ export interface FileOptions<E = never, R = never> extends VaultOptions {
  *
  * Back the file up after each change, apart from the events, and keep only the newest backup: an older one has keys that were destroyed
  * since. Keys are overwritten in place when they are destroyed. A file system that keeps former versions, such as one with
- * snapshots, keeps them until those end.
+ * snapshots, keeps them until those end. A restored file lacks the newest fences; the storage of the events has them, and the first
+ * use of a tenant in a process, or `Forgetting.catchUp`, forgets these persons in the vault again.
  *
  * A process that is killed leaves the file usable. A damaged, replaced or missing file is an error (`KeyVaultFailed`), and nothing is
  * written to it.

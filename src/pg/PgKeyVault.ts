@@ -78,7 +78,7 @@ export const layerMigrations: Layer.Layer<never, Migrate.MigrationError, SqlClie
  *
  * A database that does not answer is `StorageUnavailable` with the reason `KeyVaultFailed`, after the deadlines of its client
  * (`PgServer.layer`) and `PgTenant.Silence`. So is a database without a vault (`NoVault`), or of another root key (`WrongRootKey`);
- * nothing is written then.
+ * nothing is written then. A change that was sent and not answered may still happen: after such a failure of `forget`, call it again.
  *
  * **Example**
  *

@@ -1,11 +1,11 @@
 /** A key vault in a database: apart from the events, shared by processes, lost, and opened with another root key. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Redacted, type Scope } from "effect"
+import { Context, Duration, Effect, Exit, Layer, Redacted, type Scope } from "effect"
 import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import { EventStorage, Forgetting, KeyVault, StoreError, Tenant } from "effect-eventsourcing"
-import { PgKeyVault, PgStorage } from "effect-eventsourcing/pg"
+import { PgKeyVault, PgStorage, PgTenant } from "effect-eventsourcing/pg"
 import { KeyVaultSuite } from "effect-eventsourcing/testing"
 import * as Fs from "node:fs"
 import { includes } from "../../src/pg/installList.ts"
@@ -246,6 +246,38 @@ describe.each(servers)("a key vault in a database of $name", (server) => {
         before.filter((hex) => after.includes(hex)),
         []
       )
+    })
+  )
+
+  live("is unavailable while its database does not answer, and nobody is taken for forgotten", () =>
+    Effect.gen(function* () {
+      const { app, owner } = yield* vaultDatabase(server)
+      const tenantId = newTenant()
+      const vault = yield* open(app, newRootKey(), true)
+      const ada = yield* keyFor(vault, tenantId, "ada")
+      assert(typeof ada === "object")
+      yield* withClient(
+        owner,
+        SqlClient.SqlClient.use((sql) =>
+          sql.withTransaction(
+            Effect.gen(function* () {
+              yield* sql`lock table eventsourcing_vault.data_keys in access exclusive mode`
+              for (const attempt of [
+                vault.currentKeys({ tenantId, subjects: ["ada"] }),
+                vault.keysOf({ tenantId, keyIds: [ada.keyId] }),
+                vault.tenantKey({ tenantId, purpose: "index" })
+              ]) {
+                const silent = Effect.provideService(attempt, PgTenant.Silence, Duration.millis(150))
+                const reason = failure(yield* flipped<unknown, unknown, never>(silent))
+                assert.isTrue(reason.retryable)
+                assert.include(reason.remedy, "its database did not answer")
+              }
+            })
+          )
+        )
+      )
+      assert.deepStrictEqual(yield* keyFor(vault, tenantId, "ada"), ada)
+      assert.deepStrictEqual(yield* vault.fences({ tenantId }), [])
     })
   )
 
