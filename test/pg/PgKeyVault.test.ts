@@ -262,13 +262,14 @@ describe.each(servers)("a key vault in a database of $name", (server) => {
           sql.withTransaction(
             Effect.gen(function* () {
               yield* sql`lock table eventsourcing_vault.data_keys in access exclusive mode`
-              for (const attempt of [
+              const attempts: ReadonlyArray<Effect.Effect<unknown, StoreError.StorageUnavailable>> = [
                 vault.currentKeys({ tenantId, subjects: ["ada"] }),
                 vault.keysOf({ tenantId, keyIds: [ada.keyId] }),
                 vault.tenantKey({ tenantId, purpose: "index" })
-              ]) {
+              ]
+              for (const attempt of attempts) {
                 const silent = Effect.provideService(attempt, PgTenant.Silence, Duration.millis(150))
-                const reason = failure(yield* flipped<unknown, unknown, never>(silent))
+                const reason = failure(yield* flipped(silent))
                 assert.isTrue(reason.retryable)
                 assert.include(reason.remedy, "its database did not answer")
               }
