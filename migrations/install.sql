@@ -167,6 +167,7 @@
 \ir administration/list_plans.sql
 \ir administration/purge_tenant.sql
 \ir administration/moving_tenants.sql
+\ir administration/tenant_overviews.sql
 \ir administration/open_transactions.sql
 
 \ir snapshots/load_snapshot.sql

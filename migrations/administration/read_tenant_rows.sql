@@ -1,6 +1,7 @@
 -- Rows of a tenant beside its log, each as the JSON of the contract AdministrationStorage: its command keys after the key
--- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, its progress, its subjects after
--- the subject p_after, or one row if a payload of the p_limit positions from p_from on contains the text p_after.
+-- p_after with outcomes from position p_from on, its dead letters after the first p_after rows, its progress, the work of its projections
+-- and of their rebuilds, its subjects after the subject p_after, or one row if a payload of the p_limit positions from p_from on contains
+-- the text p_after.
 create or replace function eventsourcing.read_tenant_rows(
   p_access uuid, p_tenant uuid, p_kind text, p_after text, p_limit integer, p_from bigint default 0
 )
@@ -48,6 +49,17 @@ begin
                      where v.projection = p.projection and v.version = p.version))
         from eventsourcing.projections p where p.tenant_id = p_tenant and not p.rebuild
         order by p.projection, p.version limit p_limit;
+    when 'work' then
+      return query
+        select jsonb_build_object('projection', p.projection, 'version', p.version, 'rebuild', p.rebuild, 'position', p.position,
+          'parked', p.parked, 'attempts', p.attempts, 'failedPosition', p.failed_position, 'error', p.error,
+          'failureKind', p.failure_kind, 'retryInMillis', (extract(epoch from p.retry_at - moment) * 1000)::bigint,
+          'servedMillisAgo', case when p.served_at > '1970-01-01T00:00:00Z'
+            then (extract(epoch from moment - p.served_at) * 1000)::bigint end,
+          'tables', (select to_jsonb(v.tables) from eventsourcing.projection_versions v
+                     where v.projection = p.projection and v.version = p.version))
+        from eventsourcing.projections p where p.tenant_id = p_tenant
+        order by p.projection, p.version, p.rebuild limit p_limit;
     when 'subjects' then
       return query
         select jsonb_build_object('subject', s.subject, 'number', s.number, 'forgotten', s.forgotten, 'begun', s.begun, 'hold', s.hold)

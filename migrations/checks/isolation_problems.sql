@@ -98,7 +98,7 @@ as $$
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
-        'replace_placement', 'moving_tenants',
+        'replace_placement', 'moving_tenants', 'tenant_overviews',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'

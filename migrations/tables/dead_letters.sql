@@ -24,3 +24,4 @@ end
 $$;
 select eventsourcing.protect_tenant_table('eventsourcing.dead_letters');
 select eventsourcing.open_table('eventsourcing.dead_letters', 'runner_switches', 'all', 'eventsourcing_runner_owner');
+select eventsourcing.open_table('eventsourcing.dead_letters', 'all_tenants_count', 'select', 'eventsourcing_all_tenants_owner');

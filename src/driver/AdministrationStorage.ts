@@ -5,10 +5,18 @@
 import { Context, type Effect, Schema } from "effect"
 import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
+import type { OverviewRequest, TenantOverviewRow, WorkRow } from "./overviews.ts"
 import type { Plan, Quota } from "./quotas.ts"
 import type { StorageUnavailable } from "./StoreError.ts"
 import type { LegalHold, SubjectChange, SubjectHeld, SubjectRow } from "./subjects.ts"
 
+export type {
+  OverviewOrder,
+  OverviewPlace,
+  OverviewRequest,
+  TenantOverviewRow,
+  WorkRow
+} from "./overviews.ts"
 export type { Limits, Plan, Quota } from "./quotas.ts"
 export type { LegalHold, SubjectChange, SubjectRow } from "./subjects.ts"
 export { SubjectHeld } from "./subjects.ts"
@@ -374,6 +382,12 @@ export class AdministrationStorage extends Context.Service<
     readonly movingTenants: (request: {
       readonly accessId: string
     }) => Effect.Effect<ReadonlyArray<TenantId>, StorageUnavailable>
+    /** A page of the tenants of this storage in all states, in the requested order, as of one moment. */
+    readonly overviews: (
+      request: OverviewRequest
+    ) => Effect.Effect<Page<TenantOverviewRow>, StorageUnavailable>
+    /** The work of all projections with a tenant and of rebuilds, ordered by name and version, the live one first. */
+    readonly work: (request: Administered) => Effect.Effect<ReadonlyArray<WorkRow>, StorageUnavailable>
     /** Changes the state of a tenant, or fails and changes nothing. Returns the tenant afterwards. */
     readonly changeState: (
       request: Administered & StateChange

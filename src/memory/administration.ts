@@ -6,6 +6,7 @@ import { OtherFailure, StorageUnavailable, TimedOut } from "../driver/StoreError
 import type { TenantId } from "../domain/Tenant.ts"
 import { byCodePoints } from "../driver/codePoints.ts"
 import type { Plans } from "./quota.ts"
+import * as overviews from "./overviews.ts"
 import { newRow, rowKey, type Store, versionKey, Work } from "./progressTable.ts"
 import type { Registration } from "./registrations.ts"
 import { another, changed, type Changed } from "./stateChanges.ts"
@@ -226,6 +227,16 @@ export const make = ({
           )
           .map(({ tenantId }) => tenantId)
           .toSorted(byCodePoints)
+      ),
+    overviews: (request) =>
+      Effect.andThen(
+        accessOf("list tenants for their administration", request.accessId),
+        Effect.map(now, (at) => overviews.page(logs.values(), progress, request, at))
+      ),
+    work: ({ accessId, tenantId }) =>
+      Effect.andThen(
+        accessOf("read the work of projections", accessId),
+        Effect.map(now, (at) => overviews.work(progress.rowsOfTenant(tenantId), registrations, at))
       ),
     setHold: (request) =>
       administered("set the legal hold", request, (log, heldAt, { actor }) => {

@@ -8,6 +8,7 @@ import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { clampPosition } from "../driver/queryMatch.ts"
 import { array, arrayText } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
+import * as overviews from "./overviews.ts"
 import { oneMore } from "./read.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import { decodedRows } from "./statement.ts"
@@ -304,6 +305,23 @@ export const make = (
           [accessId]
         ),
         (rows) => rows.map(([tenantId]) => tenantId)
+      ),
+    overviews: (request) =>
+      Effect.map(
+        query<[overviews.StoredOverview]>(
+          "list tenants for their administration",
+          overviews.sql,
+          overviews.parameters(request)
+        ),
+        (rows) =>
+          pageOf(
+            rows.map(([row]) => overviews.toRow(row)),
+            request.limit
+          )
+      ),
+    work: (request) =>
+      Effect.map(readRows<overviews.StoredWork>(request, "work", null, 2_147_483_647), (rows) =>
+        rows.map(overviews.toWork)
       ),
     setHold: (request) =>
       refusable(

@@ -1,8 +1,14 @@
 /** The administration of tenants in several storages: each operation goes to the storage that the directory names for its tenant. */
 import { Effect } from "effect"
-import { type Administered, AdministrationStorage, type Plan } from "../driver/AdministrationStorage.ts"
+import {
+  type Administered,
+  AdministrationStorage,
+  type Plan,
+  type TenantOverviewRow
+} from "../driver/AdministrationStorage.ts"
 import { byCodePoints } from "../driver/codePoints.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
+import { mergedPage, type Placed } from "./mergedPages.ts"
 import { type Backend, type Router, unknownAsUnavailable } from "./router.ts"
 
 type Administration = AdministrationStorage["Service"]
@@ -13,6 +19,19 @@ const merged = (ofStorages: ReadonlyArray<ReadonlyArray<Plan>>): ReadonlyArray<P
   for (const plan of ofStorages.flat()) if (!plans.has(plan.name)) plans.set(plan.name, plan)
   return [...plans.values()].toSorted((one, other) => byCodePoints(one.name, other.name))
 }
+
+/** During a move and after it two storages have rows of the tenant: those of its home are kept. */
+const keepHome = <M extends Backend>(router: Router<M>) =>
+  Effect.fnUntraced(function* (rows: ReadonlyArray<Placed<TenantOverviewRow>>) {
+    const left = new Set<Placed<TenantOverviewRow>>()
+    for (const placed of rows) {
+      const { move, status, tenantId } = placed.row
+      if (status !== "moved" && (status !== "importing" || move === undefined)) continue
+      const home = yield* Effect.catchTag(router.homeOf(tenantId), "TenantRefused", () => Effect.undefined)
+      if (home !== undefined && home !== placed.placement) left.add(placed)
+    }
+    return (placed: Placed<TenantOverviewRow>): boolean => !left.has(placed)
+  })
 
 /**
  * The tenant's state may forbid all other work, so no other check than the directory's comes before an operation. The access is
@@ -41,6 +60,19 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
         router.onEvery(accessId, ({ administration }) => administration.movingTenants({ accessId })),
         (answers) => [...new Set(answers.flatMap(({ value }) => value))].toSorted()
       ),
+    overviews: (request) =>
+      mergedPage({
+        start: request.after,
+        limit: request.limit,
+        read: (after) =>
+          router.onEvery(request.accessId, ({ administration }) =>
+            administration.overviews({ ...request, after })
+          ),
+        cursorOf: ({ tenantId, value }): typeof request.after => ({ tenantId, value }),
+        compare: (one, other) => other.value - one.value || byCodePoints(one.tenantId, other.tenantId),
+        keep: keepHome(router)
+      }),
+    work: (request) => on("read the work of projections", request, (at, given) => at.work(given)),
     setHold: (request) => on("set the legal hold", request, (at, given) => at.setHold(given)),
     setQuota: (request) => on("set the quota", request, (at, given) => at.setQuota(given)),
     // of a tenant in use, so it follows the tenant to a new home
