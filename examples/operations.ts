@@ -4,7 +4,7 @@
  *
  *     npx tsx examples/operations.ts
  */
-import { Console, Effect, Layer, Schema, Stream } from "effect"
+import { Console, Effect, Layer, Schedule, Schema, Stream } from "effect"
 import {
   Aggregate,
   EventContext,
@@ -40,7 +40,7 @@ class UnknownCurrency extends Schema.TaggedError<UnknownCurrency>()("UnknownCurr
 /** It fails at deposits of more than 100. */
 const Reports = Projection.make(
   "reports",
-  { aggregates: [Account], onFailure: "park" },
+  { aggregates: [Account], retry: Schedule.recurs(0) },
   { Deposited: ({ amount }) => (amount > 100 ? Effect.fail(new UnknownCurrency()) : Effect.void) }
 )
 

@@ -51,7 +51,9 @@ export const TenantSummary = Schema.Struct({
     Schema.Struct({
       projection: text("Its name.", "orders"),
       version: count("Its version."),
-      distance: count("Number of positions between it and the head, including events that it need not handle.")
+      distance: count(
+        "Number of positions between it and the head, including events that it need not handle."
+      )
     })
   ).annotate({ description: "The projection that is farthest behind; null if none has ever worked." }),
   quota: Schema.NullOr(Limits),
@@ -96,7 +98,10 @@ export const EventView = Schema.Struct({
   ),
   tags: Schema.Array(Schema.String).annotate({ description: "Its tags.", examples: [["customer:7"]] }),
   characters: count("Characters of the stored payload."),
-  sealed: Schema.Boolean.annotate({ description: "True if personal fields are left out.", examples: [false] }),
+  sealed: Schema.Boolean.annotate({
+    description: "True if personal fields are left out.",
+    examples: [false]
+  }),
   stored: Schema.Json.annotate({
     description: "The stored payload under the grant: full, its structure, or null.",
     examples: [{ _tag: "string(11)", total: "number" }]
@@ -121,7 +126,8 @@ export const LogPage = Schema.Struct({
   head: position("The last position of the log."),
   scanned: count("Number of positions that this page has searched."),
   next: Schema.NullOr(position("The position from which the next page goes on.")).annotate({
-    description: "Null at the end of the range. A page may have no events and go on, because a search is bounded."
+    description:
+      "Null at the end of the range. A page may have no events and go on, because a search is bounded."
   })
 }).annotate({ identifier: "LogPage", description: "Events of a log, and the place to go on." })
 
@@ -155,7 +161,10 @@ export const StateView = Schema.Struct({
   version: count("The version of the state: that of the last folded event."),
   latest: count("The version of the stream."),
   known: Schema.Boolean.annotate({ description: "True if the program has the aggregate.", examples: [true] }),
-  state: Schema.Json.annotate({ description: "The state under the grant.", examples: [{ balance: "number" }] }),
+  state: Schema.Json.annotate({
+    description: "The state under the grant.",
+    examples: [{ balance: "number" }]
+  }),
   difference: Schema.Array(PatchStep).annotate({
     description: "The difference to the state before the last folded event. Empty if nothing is shown."
   }),
@@ -205,7 +214,10 @@ export type ProjectionView = typeof ProjectionView.Type
 export const ProjectionView = Schema.Struct({
   projection: text("Its name.", "orders"),
   version: count("Its version."),
-  known: Schema.Boolean.annotate({ description: "True if the program has the projection.", examples: [true] }),
+  known: Schema.Boolean.annotate({
+    description: "True if the program has the projection.",
+    examples: [true]
+  }),
   state: Schema.Literals(["running", "behind", "stalled", "parked", "rebuilding"]).annotate({
     description:
       "running: it has handled everything. behind: it has work. stalled: it has work, and no worker has recorded progress for a minute. parked: a failure has stopped it. rebuilding: a rebuild is under way.",
@@ -297,7 +309,10 @@ export const DeadLetterGroups = Schema.Struct({
     description: "False if the tenant has more than were read.",
     examples: [true]
   })
-}).annotate({ identifier: "DeadLetterGroups", description: "Dead letters of a tenant, the largest group first." })
+}).annotate({
+  identifier: "DeadLetterGroups",
+  description: "Dead letters of a tenant, the largest group first."
+})
 
 /** A subject that was forgotten or is held. */
 export type SubjectView = typeof SubjectView.Type

@@ -341,8 +341,7 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
                         limit: tailPage,
                         scan: maxScan
                       })
-                      if (next === null && rows.length === 0)
-                        yield* wait({ atLeast: 0, atMost: pollMillis })
+                      if (next === null && rows.length === 0) yield* wait({ atLeast: 0, atMost: pollMillis })
                       return [rows.map(view), Option.some(next ?? Math.max(start, head + 1))] as const
                     })
                   )

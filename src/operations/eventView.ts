@@ -23,12 +23,7 @@ const parse = (text: string): Schema.Json =>
   JSON.parse(text) as Schema.Json
 
 /** A value with another one at some paths. */
-const replaced = (
-  json: Schema.Json,
-  paths: ReadonlyArray<Path>,
-  by: Schema.Json,
-  depth = 0
-): Schema.Json => {
+const replaced = (json: Schema.Json, paths: ReadonlyArray<Path>, by: Schema.Json, depth = 0): Schema.Json => {
   if (paths.length === 0) return json
   if (paths.some((path) => path.length === depth)) return by
   const inside = (key: string | number) => paths.filter((path) => String(path[depth]) === String(key))
@@ -81,8 +76,7 @@ const payloadOf = (
       )
     )
   const read = without(forgottenText)
-  const find =
-    aggregate && codecOf(aggregate).stored.get(eventType)?.personal(schemaVersion)
+  const find = aggregate && codecOf(aggregate).stored.get(eventType)?.personal(schemaVersion)
   const paths = markedPaths(find, read, aggregateId)
   if (paths === undefined) return whole
   return {
@@ -164,10 +158,7 @@ export const eventView =
       stored: shown(grant, payload.shown),
       metadata: shown(grant, parse(row.metadata)),
       present:
-        aggregate === undefined ||
-        read === undefined ||
-        Result.isFailure(read) ||
-        grant.payloads === "none"
+        aggregate === undefined || read === undefined || Result.isFailure(read) || grant.payloads === "none"
           ? null
           : encoded(aggregate, read.success, grant, row.aggregateId).map((json) => shown(grant, json)),
       unreadable: read !== undefined && Result.isFailure(read) ? read.failure.error : null

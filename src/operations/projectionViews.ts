@@ -1,6 +1,11 @@
 /** Shows the work of projections with a tenant, and their dead letters in groups. */
 import { Effect } from "effect"
-import type { Administered, AdministrationStorage, DeadLetterRow, WorkRow } from "../driver/AdministrationStorage.ts"
+import type {
+  Administered,
+  AdministrationStorage,
+  DeadLetterRow,
+  WorkRow
+} from "../driver/AdministrationStorage.ts"
 import type { EventRow, EventStorage } from "../driver/EventStorage.ts"
 import type { FailureRecord, ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
@@ -54,7 +59,10 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
     head: number
   ): Effect.Effect<NonNullable<ProjectionView["pending"]>, ReadError> => {
     const end = Math.min(head, position + searchedPositions)
-    const count = (from: number, counted: number): Effect.Effect<NonNullable<ProjectionView["pending"]>, ReadError> =>
+    const count = (
+      from: number,
+      counted: number
+    ): Effect.Effect<NonNullable<ProjectionView["pending"]>, ReadError> =>
       Effect.flatMap(
         events.readLog({
           ...everything,
@@ -78,7 +86,10 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
     return position >= head ? Effect.succeed({ events: 0, exact: true }) : count(position + 1, 0)
   }
 
-  const rowAt = ({ tenantId }: Administered, position: number): Effect.Effect<EventRow | undefined, ReadError> =>
+  const rowAt = (
+    { tenantId }: Administered,
+    position: number
+  ): Effect.Effect<EventRow | undefined, ReadError> =>
     Effect.map(
       events.readLog({
         ...everything,
@@ -188,7 +199,7 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
   ): Effect.fn.Return<DeadLetterGroups, ReadError> {
     const letters: Array<DeadLetterRow> = []
     let complete = false
-    for (let after = 0; !complete && after < limit; ) {
+    for (let after = 0; !complete && after < limit;) {
       const page = yield* administration.readDeadLetters({
         ...at,
         after,

@@ -40,11 +40,7 @@ const maskPath = (path: string): string =>
     .map((part) => (/^(\d+|-|)$/.test(part) ? part : maskKey(part)))
     .join("/")
 
-const differenceOf = (
-  grant: Grant,
-  before: Schema.Json,
-  after: Schema.Json
-): ReadonlyArray<PatchStep> =>
+const differenceOf = (grant: Grant, before: Schema.Json, after: Schema.Json): ReadonlyArray<PatchStep> =>
   grant.payloads === "none"
     ? []
     : JsonPatch.get(before, after).map((step) => ({
@@ -111,16 +107,17 @@ export const makeStates = (
     const aggregate = aggregates.get(aggregateType)
     const latest = yield* events.streamVersion(key)
     const stored = yield* snapshots.load(key)
-    const snapshot = stored === undefined
-      ? null
-      : {
-          version: stored.version,
-          position: stored.position,
-          stateVersion: stored.stateVersion,
-          takenAt: timeOf(stored.takenAt),
-          characters: stored.state.length,
-          current: aggregate !== undefined && aggregate.stateVersion === stored.stateVersion
-        }
+    const snapshot =
+      stored === undefined
+        ? null
+        : {
+            version: stored.version,
+            position: stored.position,
+            stateVersion: stored.stateVersion,
+            takenAt: timeOf(stored.takenAt),
+            characters: stored.state.length,
+            current: aggregate !== undefined && aggregate.stateVersion === stored.stateVersion
+          }
     const view = { aggregateType, aggregateId, latest, snapshot }
     if (aggregate === undefined || grant.payloads === "none")
       return {

@@ -4,6 +4,7 @@
 export * as AdministrationStorageSuite from "./AdministrationStorageSuite.ts"
 export * as Canary from "./Canary.ts"
 export * as EventStorageSuite from "./EventStorageSuite.ts"
+export * as OperationsSuite from "./OperationsSuite.ts"
 export * as TenantIsolationSuite from "./TenantIsolationSuite.ts"
 export * as ProjectionKit from "./ProjectionKit.ts"
 export * as ProjectionStorageSuite from "./ProjectionStorageSuite.ts"
