@@ -2,6 +2,7 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
+import * as Operations from "effect-eventsourcing/operations"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
 
@@ -10,6 +11,7 @@ type Entry = readonly [modules: Readonly<Record<string, object>>, directory: str
 
 const main: Entry = [Root, "../src/"]
 const http: Entry = [Http, "../src/http/"]
+const operations: Entry = [Operations, "../src/operations/"]
 const pg: Entry = [Pg, "../src/pg/"]
 const testing: Entry = [Testing, "../src/testing/"]
 
@@ -116,6 +118,14 @@ describe("the public API", () => {
       TenantMiddleware: BearerTenantMiddleware TenantMiddleware errors layer layerWith | Options
       TenantResolver: CurrentPrincipal ResolverConfigError TenantResolver agreeing layer | Principal ResolveError
       TrustedProxy: PeerAddress | ProxySecret TrustedProxy"
+    `)
+  })
+
+  it("of ./operations is this", () => {
+    expect(describeEntry(operations)).toMatchInlineSnapshot(`
+      "Looks: AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph | AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph
+      Operations: Operations layer | AccessesRequest Bounds DecisionRequest Filter LogRequest Operator Options StateRequest Storages StreamRequest TailRequest TenantsRequest TraceRequest
+      PayloadGrant: PayloadGrant Payloads mask maskKey provide shown | Grant Payloads"
     `)
   })
 

@@ -242,7 +242,7 @@ export const ProjectionView = Schema.Struct({
   failureKind: Schema.NullOr(Schema.Literals(["handler", "storage", "schema"])),
   cause: Schema.NullOr(
     Schema.Struct({
-      code: Schema.NullOr(text("The code of the failure.", "23505")),
+      code: Schema.NullOr(text("The code that the storage gave.", "none")),
       message: text("The message; values of the event are masked.", "unknown product"),
       stack: text("The stack; values of the event are masked.", "Error: unknown product"),
       times: count("Number of failures at this event."),

@@ -26,8 +26,7 @@ const maxVersion = 2_147_483_647
 /** The JSON of a state; null if its schema does not encode it. */
 const jsonOf = (aggregate: Aggregate.Any, state: unknown): Schema.Json => {
   try {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a codec of JSON encodes to JSON
-    return Schema.encodeUnknownSync(Schema.toCodecJson(aggregate.state))(state) as Schema.Json
+    return Schema.encodeUnknownSync(Schema.toCodecJson(aggregate.state))(state)
   } catch {
     // Schemas are code of the program, and may throw.
     return null

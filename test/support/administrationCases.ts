@@ -1,16 +1,88 @@
 /** Isolation cases of the administration of tenants that need the owner of a database, for mutation tests. */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
+import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import { AdministrationStorage } from "../../src/driver/AdministrationStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import { type Case, test } from "../../src/testing/isolation/kit.ts"
 import { lifecycleCases } from "../../src/testing/TenantIsolationSuite.ts"
-import { administered, change, newToken, purge } from "../../src/testing/driver/administrationKit.ts"
+import {
+  administered,
+  begun,
+  change,
+  newToken,
+  purge,
+  rawEvents
+} from "../../src/testing/driver/administrationKit.ts"
 import { append, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
 import { SqlClient } from "effect/sql"
 import { type Store, TenantDatabase } from "./tenantDatabase.ts"
 
-export const administrationCases: typeof lifecycleCases = lifecycleCases
+/** A tenant whose log is imported, with dead letters and a projection at a position. */
+const withWork = Effect.fnUntraced(function* (count: number, letters: number, handled: number) {
+  const [tenantId, source] = [newTenant(), newTenant()]
+  yield* append(source, stream("one", events(count)))
+  const token = yield* begun(tenantId, yield* rawEvents(source))
+  const storage = yield* AdministrationStorage
+  const at = { ...(yield* administered(tenantId)), token }
+  const projection = { projection: "p", version: 1 }
+  yield* storage.writeDeadLetters({
+    ...at,
+    letters: Array.from({ length: letters }, (_, index) => ({
+      ...projection,
+      position: index + 1,
+      eventId: uuidV4Unsafe(),
+      error: "no",
+      attempts: 1,
+      failedAt: 1_700_000_000_000,
+      discarded: undefined
+    }))
+  })
+  const failure = { attempts: 0, failedPosition: undefined, error: undefined }
+  yield* storage.writeProgress({
+    ...at,
+    progress: [{ ...projection, ...failure, position: handled, parked: false }]
+  })
+  return tenantId
+})
+
+export const administrationCases: typeof lifecycleCases = [
+  ...lifecycleCases,
+  test("1: an operator's list of tenants, and the work of one, have the rows of each tenant alone", () =>
+    Effect.gen(function* () {
+      const storage = yield* AdministrationStorage
+      const [mine, theirs] = [yield* withWork(2, 1, 1), yield* withWork(7, 3, 0)]
+      const values = { id: 0, head: 2, lastAppend: undefined, deadLetters: 1, distance: 1 }
+      for (const order of ["id", "head", "lastAppend", "deadLetters", "distance"] as const) {
+        const { accessId } = yield* administered(mine)
+        const { rows } = yield* storage.overviews({
+          accessId,
+          order,
+          statuses: undefined,
+          prefix: mine,
+          after: undefined,
+          limit: 9
+        })
+        const [row] = rows
+        assert.lengthOf(rows, 1)
+        assert.deepInclude(row, {
+          tenantId: mine,
+          status: "importing",
+          value: values[order] ?? row?.lastAppendAt ?? 0,
+          position: 2,
+          lastDay: 2,
+          deadLetters: 1,
+          slowest: { projection: "p", version: 1, distance: 1 }
+        })
+      }
+      const positions = (tenantId: TenantId) =>
+        Effect.flatMap(administered(tenantId), (at) =>
+          Effect.map(storage.work(at), (rows) => rows.map(({ position }) => position))
+        )
+      assert.deepStrictEqual(yield* positions(mine), [1])
+      assert.deepStrictEqual(yield* positions(theirs), [0])
+    }))
+]
 
 const table = "public.carried"
 

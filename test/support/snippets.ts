@@ -1,6 +1,7 @@
 /** Compiles code from documentation as a user would, against the sources. */
 import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
+import * as Operations from "effect-eventsourcing/operations"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
 import { assert } from "@effect/vitest"
@@ -45,7 +46,13 @@ const sources: ReadonlyMap<string, string> = new Map(
 
 /** Code in a text of the form `Module.name` whose module has neither an export nor a member of that name. */
 export const missingNames = (text: string): ReadonlyArray<string> => {
-  const modules: Readonly<Record<string, object | undefined>> = { ...Root, ...Http, ...Pg, ...Testing }
+  const modules: Readonly<Record<string, object | undefined>> = {
+    ...Root,
+    ...Http,
+    ...Operations,
+    ...Pg,
+    ...Testing
+  }
   return [...text.matchAll(/`(?:yield\* )?([A-Z]\w+)\.(\w+)/g)].flatMap(([, module = "", name = ""]) => {
     const exported = modules[module]
     const isMember = new RegExp(`^ +readonly ${name}\\b`, "m").test(sources.get(module) ?? "")
