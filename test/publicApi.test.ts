@@ -57,7 +57,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantRecord TenantState TenantTable Tombstone
+      "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin OverviewOrder OverviewPlace OverviewRequest Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantOverviewRow TenantRecord TenantState TenantTable Tombstone WorkRow
       Aggregate: make tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       BlindIndex: BlindIndex layer
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
@@ -153,6 +153,7 @@ describe("the public API", () => {
       EventStorageSuite: suite | Options
       KeyVaultSuite: suite | Options
       Laws: LawBroken aggregate decisionsAreIdempotent decisionsAreTotal eventsRoundTrip foldChangesNothing foldIsConcatenative foldIsTotal forgettingCommutesWithUpcasting forgettingIsTotal logKeepsPersonalData personalDataStaysInPayloads snapshotsAreEquivalent statesRoundTrip tenantsAreIsolated upcastersAreTotal | AggregateOptions CheckOptions DecisionOptions IdempotenceOptions IsolationOptions Options UpcasterOptions
+      OperationsSuite: suite | Options
       ProjectionKit: expect given | Add Given Then
       ProjectionStorageSuite: suite | Options
       Scenario: given | Given Outcome Then
