@@ -28,8 +28,10 @@ export interface Kept<Known> {
 
 /** A reservation among processes. */
 export interface Reservation {
-  /** The time from which on it is to be left, in milliseconds. */
-  readonly until: number
+  /** The time at which it was made, in milliseconds. */
+  readonly since: number
+  /** Number of times that commands were decided in it. */
+  uses: number
   leave(): void
 }
 

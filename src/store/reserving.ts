@@ -3,14 +3,22 @@
  * matter of speed alone, and is made only while others append in between.
  */
 import { Effect, Exit, Scope } from "effect"
-import type { Kept } from "./commandLine.ts"
+import type { Kept, Reservation } from "./commandLine.ts"
 import type { Contention } from "./contention.ts"
 import { type Reserving, withTenant } from "./decideTogether.ts"
 import type { EventStore } from "./EventStore.ts"
 import type { StreamTypes } from "./joinedStreams.ts"
 
-/** Time for which a line keeps a reservation that others may wait for, in milliseconds. It ends with the append of that moment. */
+/** A line keeps a reservation that others may wait for so long, in milliseconds, and on a slow machine for so many appends. */
 const keptFor = 20
+const keptAppends = 8
+/** The longest time for which it is kept, in milliseconds. */
+const longestKept = 200
+
+const isOver = ({ since, uses }: Reservation): boolean => {
+  const kept = performance.now() - since
+  return kept >= longestKept || (kept >= keptFor && uses >= keptAppends)
+}
 
 /** The reservations of lines; undefined if the store makes none. */
 export const makeReserving = (
@@ -22,7 +30,8 @@ export const makeReserving = (
     enter: ({ command: { aggregate, id, slot }, services }, kept: Kept<unknown>) =>
       Effect.suspend(() => {
         if (kept.reservation !== undefined) {
-          if (performance.now() < kept.reservation.until) return Effect.succeed(false)
+          kept.reservation.uses++
+          if (!isOver(kept.reservation)) return Effect.succeed(false)
           kept.reservation.leave()
           kept.reservation = undefined
         }
@@ -34,7 +43,7 @@ export const makeReserving = (
           Effect.exit,
           Effect.map((exit) => {
             const isReserved = Exit.isSuccess(exit) && exit.value
-            if (isReserved) kept.reservation = { until: performance.now() + keptFor, leave }
+            if (isReserved) kept.reservation = { since: performance.now(), uses: 0, leave }
             else leave()
             return isReserved
           })
