@@ -2,7 +2,7 @@
 import { assert } from "@effect/vitest"
 import { Console, Effect, type Scope } from "effect"
 import * as Tenant from "../../src/domain/Tenant.ts"
-import { type GatedMove, lease, type MoveProcess, startProcess } from "./moveProcesses.ts"
+import { fence, type GatedMove, lease, type MoveProcess, startProcess } from "./moveProcesses.ts"
 import {
   checkTenant,
   furnish,
@@ -179,7 +179,7 @@ export const pauseServer =
             signalAll(pids, "SIGSTOP")
             mover.tell("go")
           }),
-          Effect.sleep(lease * 1.5)
+          Effect.sleep(fence * 1.25)
         ),
       (pids) => Effect.sync(() => signalAll(pids, "SIGCONT"))
     )

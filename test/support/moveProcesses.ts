@@ -21,7 +21,10 @@ import { bundled } from "./programs.ts"
 
 /** Milliseconds. */
 export const lease = 1500
-const fence = 1000
+export const fence = 3000
+
+/** On a machine under load no move is called off, because calls and handlers have long enough. */
+const settings = { lease, fence, handlerWait: "30 seconds", grace: 0, pause: 0 } as const
 
 /** A move from the pool to the silo that waits at one of its calls until it is released. */
 export interface GatedMove {
@@ -185,7 +188,7 @@ const gatedMoves = (gate: Gate, only?: Tenant.TenantId) =>
               movingTenants: (request) =>
                 Effect.map(storage.movingTenants(request), (tenants) => tenants.filter((id) => id === only))
             }
-      return TenantMove.layerWith({ lease, fence, grace: 0, pause: 0 }).pipe(
+      return TenantMove.layerWith(settings).pipe(
         Layer.provide(
           Layer.succeed(Placements, {
             ...placements,
@@ -332,7 +335,7 @@ const program = ({ logins, ...given }: Role & { readonly logins: Logins }) => {
       case "runner": {
         orders().resume()
         const runner = TenantMove.runner({ actor: "runner", reason: "own server", interval: "100 millis" })
-        const moves = TenantMove.layerWith({ lease, fence, grace: 0, pause: 0 })
+        const moves = TenantMove.layerWith(settings)
         return Effect.andThen(
           Layer.build(runner.pipe(Layer.provide(moves), Layer.provide(storages))),
           Effect.never
@@ -343,11 +346,11 @@ const program = ({ logins, ...given }: Role & { readonly logins: Logins }) => {
   return running.pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
 }
 
-const settings = process.env[settingsName]
+const role = process.env[settingsName]
 // Only in processes that are started for this program.
-if (settings !== undefined) {
+if (role !== undefined) {
   // The process that started it has ended.
   process.stdin.on("end", () => process.exit())
-  await Effect.runPromise(program(JSON.parse(settings) as Role & { readonly logins: Logins }))
+  await Effect.runPromise(program(JSON.parse(role) as Role & { readonly logins: Logins }))
   process.exit()
 }
