@@ -27,7 +27,7 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_generic_plan
 -- the plan is kept, even if it is made while there are few events
-set enable_seqscan = off set enable_bitmapscan = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
 declare
   refused text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
@@ -51,12 +51,14 @@ begin
           p_recorded_at[i.n] < coalesce(p_recorded_at[i.n - 1], head.recorded_at) as earlier
         from generate_series(1, cardinality(p_event_ids)) i (n)
       ) u
-      -- only the first event of a stream in the batch is preceded by a stored one
+      -- Only the first event of a stream in the batch is preceded by a stored one. One look-up each, by the index in the order of
+      -- versions: a join could read the whole log for each batch.
       left join lateral (
         select e.version from eventsourcing.events e
         where u.before is null and p_versions[u.n] > 1 and e.tenant_id = p_tenant
           and e.aggregate_type = p_aggregate_types[u.n] and e.aggregate_id = p_aggregate_ids[u.n]
-          and e.version = p_versions[u.n] - 1
+          and e.version between p_versions[u.n] - 1 and p_versions[u.n] - 1
+        order by e.version limit 1
       ) s on true
     ) v
     where v.jumps or v.earlier;
