@@ -154,6 +154,20 @@ describe("a sealed event", () => {
     })
   )
 
+  it.effect(
+    "stays as it is when the key of the tenant is rotated, and a process without caches reads it",
+    () =>
+      Effect.gen(function* () {
+        const { raw, sealed, tenant, vault } = yield* setUp
+        yield* on(sealed)(append(tenant, stream("one", [personalEvent()])))
+        const before = (yield* on(raw)(readStream(tenant, "one"))).rows
+        assert.strictEqual(yield* vault.rotateTenant({ tenantId: tenant }), 2)
+        assert.deepStrictEqual((yield* on(raw)(readStream(tenant, "one"))).rows, before)
+        const { rows } = yield* on(yield* processOn(raw, vault))(readStream(tenant, "one"))
+        assert.strictEqual(rows[0]?.payload, payload)
+      })
+  )
+
   it.effect("opens only in its event, in its field and in its tenant, and unchanged", () =>
     Effect.gen(function* () {
       const { raw, sealed, tenant, vault } = yield* setUp
