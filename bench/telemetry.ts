@@ -5,7 +5,7 @@
  *
  * Flags: --rounds 15, --commands 4000
  */
-import { Context, Effect, Layer, Schema, Tracer } from "effect"
+import { Effect, Layer, Schema, Tracer } from "effect"
 import { Aggregate, EventStore, MemoryStorage, Repository, Telemetry, Tenant } from "effect-eventsourcing"
 import { parseArgs } from "node:util"
 import { median } from "./internal/measure.ts"
@@ -68,7 +68,7 @@ const round = Effect.gen(function* () {
 const measured = Effect.gen(function* () {
   const times = new Map<string, Array<number>>(contenders.map(([name]) => [name, []]))
   const contexts = yield* Effect.forEach(contenders, ([name, layer]) =>
-    Effect.map(Layer.build(layer), (context) => [name, context as Context.Context<never>] as const)
+    Effect.map(Layer.build(layer), (context) => [name, context] as const)
   )
   for (let n = -2; n < rounds; n++) {
     const order = n % 2 === 0 ? contexts : contexts.toReversed()

@@ -79,8 +79,9 @@ export type HoldError = TenantStateConflict | SubjectHeld | InvalidInput
  * The id of a subject has 1 to 255 characters, without U+0000, and is not checked against the log: a subject without events can be
  * forgotten too, and gets no key from then on. Another text is refused (`InvalidInput`).
  *
- * A run that is killed at any step is carried on by calling the same method again. If the key vault does not answer, nothing is
- * forgotten, and the method fails with `StorageUnavailable`.
+ * A run that is killed at any step is carried on by calling the same method again. If the key vault does not answer, the method
+ * fails with `StorageUnavailable`. The vault may have recorded the forgetting all the same, if only its answer was lost: call the
+ * method again.
  */
 export class Forgetting extends Context.Service<
   Forgetting,

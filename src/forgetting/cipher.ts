@@ -1,16 +1,14 @@
 /** The cryptography of the platform: that of Node, Bun or Deno where it is there, else Web Crypto. */
 import { Layer } from "effect"
 import { Aead, Mac, SecureRandom } from "effect/crypto"
-import { BatchKey } from "./gcmBatch.ts"
 
 /** The functions of `node:crypto` that are used here. */
 interface Native {
   readonly createCipheriv: (
     algorithm: string,
     key: Uint8Array,
-    nonce: Uint8Array | null
+    nonce: Uint8Array
   ) => {
-    readonly setAutoPadding: (does: boolean) => unknown
     readonly setAAD: (data: Uint8Array) => unknown
     readonly update: (data: Uint8Array) => Uint8Array
     readonly final: () => Uint8Array
@@ -69,15 +67,6 @@ const gcmOf = ({ createCipheriv, createDecipheriv }: Native): Aead.Implementatio
     return plaintext
   }
 })
-
-/** A key that opens many fields at once; undefined where the platform has no cipher for blocks. */
-export const batchKey = (bytes: Uint8Array): BatchKey | undefined => {
-  const found = native()
-  if (found === undefined) return undefined
-  const cipher = found.createCipheriv("aes-256-ecb", bytes, null)
-  cipher.setAutoPadding(false)
-  return new BatchKey((blocks) => cipher.update(blocks))
-}
 
 const make = (found: Native | undefined): Layer.Layer<Aead.Aead | Mac.Mac> =>
   (found === undefined

@@ -8,6 +8,8 @@
  * `text` is the JSON text of the field, encrypted. Only this exact beginning is an envelope: in a string of JSON the quotes would be
  * escaped, and an event of a program with such a member is refused.
  */
+import { Result } from "effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import { type JsonPlace, jsonPlaces, spliced } from "./jsonPlaces.ts"
 import { sealedMember } from "../domain/codec/aggregateCodec.ts"
 
@@ -36,9 +38,6 @@ export interface Envelope {
   readonly path: string
 }
 
-const base64Url = ({ buffer, byteLength, byteOffset }: Uint8Array): string =>
-  Buffer.from(buffer, byteOffset, byteLength).toString("base64url")
-
 export const envelopeText = (
   keyId: string,
   nonce: Uint8Array,
@@ -48,9 +47,9 @@ export const envelopeText = (
   beginning +
   keyId +
   beforeNonce +
-  base64Url(nonce) +
+  Base64Url.encode(nonce) +
   beforeText +
-  base64Url(ciphertext) +
+  Base64Url.encode(ciphertext) +
   beforePath +
   path +
   "}"
@@ -71,12 +70,14 @@ const read = (text: string, place: JsonPlace): Envelope | undefined => {
   const dataEnd = text.indexOf('"', data)
   if (dataEnd < 0 || dataEnd >= end || !text.startsWith(beforePath, dataEnd)) return undefined
   const path = text.slice(dataEnd + beforePath.length, end)
+  const nonceBytes = Base64Url.decode(text.slice(nonce, nonce + nonceLength))
+  const ciphertext = Base64Url.decode(text.slice(data, dataEnd))
+  if (Result.isFailure(nonceBytes) || Result.isFailure(ciphertext)) return undefined
   return {
     place,
     keyId: text.slice(key, key + keyLength),
-    // Characters that are damaged give other bytes, which do not open.
-    nonce: Buffer.from(text.slice(nonce, nonce + nonceLength), "base64url"),
-    ciphertext: Buffer.from(text.slice(data, dataEnd), "base64url"),
+    nonce: nonceBytes.success,
+    ciphertext: ciphertext.success,
     path
   }
 }

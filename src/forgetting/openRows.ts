@@ -1,7 +1,6 @@
 /** Opens the sealed fields of rows, page by page. */
 import { Effect, Metric } from "effect"
 import { type Envelope, envelopesOf, forgottenText, hasEnvelopes, replaceEnvelopes } from "./envelope.ts"
-import { openAtOnce, type SealedField } from "./gcmBatch.ts"
 import type { Keyring } from "./keyring.ts"
 import { fieldPlace, type Sealer } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -58,16 +57,6 @@ export const makeOpenRows = (keyring: Keyring, sealer: Sealer): OpenRows => {
     yield* keyring.confirm(tenantId)
     const keys = yield* keyring.byId(operation, tenantId, keyIds)
     const opened: Array<Row & { readonly storedPayload?: string | undefined }> = [...rows]
-    const fields: Array<SealedField> = []
-    for (const { envelopes, eventId } of sealed) {
-      for (const envelope of envelopes) {
-        const key = keys.get(envelope.keyId)
-        const batch = key === undefined || key === "destroyed" ? undefined : key.batch()
-        fields.push({ key: batch, place: fieldPlace(tenantId, eventId, envelope.path), envelope })
-      }
-    }
-    const plain = openAtOnce(fields)
-    let next = 0
     for (const { envelopes, eventId, index, payload } of sealed) {
       const texts: Array<string> = []
       let forgotten = 0
@@ -75,15 +64,13 @@ export const makeOpenRows = (keyring: Keyring, sealer: Sealer): OpenRows => {
         const key = keys.get(envelope.keyId)
         const isForgotten = key === undefined || key === "destroyed"
         if (isForgotten) forgotten++
-        const atOnce = plain[next++]
         texts.push(
           isForgotten
             ? forgottenText
-            : (atOnce ??
-                (yield* Effect.mapError(
-                  sealer.open(key, fieldPlace(tenantId, eventId, envelope.path), envelope),
-                  () => broken(eventId)
-                )))
+            : yield* Effect.mapError(
+                sealer.open(key, fieldPlace(tenantId, eventId, envelope.path), envelope),
+                () => broken(eventId)
+              )
         )
       }
       if (forgotten > 0) yield* Metric.update(forgottenOpened, forgotten)

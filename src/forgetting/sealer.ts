@@ -12,9 +12,7 @@
 import { Effect, Redacted } from "effect"
 import { Aead, type CryptoError, Mac } from "effect/crypto"
 import * as Hex from "effect/encoding/Hex"
-import { batchKey } from "./cipher.ts"
 import { type Envelope, envelopeText } from "./envelope.ts"
-import type { BatchKey } from "./gcmBatch.ts"
 import type { DataKey } from "./keyVaultContract.ts"
 
 const encoder = new TextEncoder()
@@ -26,13 +24,6 @@ export interface ReadyKey {
   readonly subject: string | undefined
   readonly encryption: Aead.Key<Aead.AesGcm>
   readonly nonces: Mac.Key
-  /** Made at the first use. */
-  readonly batch: () => BatchKey | undefined
-}
-
-const lazily = <A>(make: () => A): (() => A) => {
-  let made: { readonly value: A } | undefined
-  return () => (made ??= { value: make() }).value
 }
 
 /** Makes a data key ready. */
@@ -45,13 +36,7 @@ export const readyKey = ({
   return Effect.zipWith(
     Aead.key(Aead.aes256Gcm, bytes.subarray(0, 32)),
     Mac.key(Mac.hmacSha256, bytes.subarray(32)),
-    (encryption, nonces) => ({
-      keyId,
-      subject,
-      encryption,
-      nonces,
-      batch: lazily(() => batchKey(bytes.subarray(0, 32)))
-    })
+    (encryption, nonces) => ({ keyId, subject, encryption, nonces })
   )
 }
 

@@ -38,7 +38,7 @@ const Gone = Schema.TaggedStruct("Gone", {})
 const state = Schema.Struct({ total: Schema.Int })
 const initial = { total: 0 }
 
-export const Order = Aggregate.make(
+const Order = Aggregate.make(
   "Order",
   { id: Schema.String, state, initial, events: [Placed] },
   { Placed: ({ total }, event) => ({ total: total + event.total }) }

@@ -52,7 +52,7 @@ export const vaultDatabase = (server: TestServer): Effect.Effect<Database, never
   }).pipe(Effect.orDie)
 
 /** A database without events, embedded, migrated for a vault. */
-export const embeddedVault: Layer.Layer<SqlClient.SqlClient> = PgKeyVault.layerMigrations.pipe(
+const embeddedVault: Layer.Layer<SqlClient.SqlClient> = PgKeyVault.layerMigrations.pipe(
   Layer.provideMerge(PgEmbedded.layerWith({ migrate: false })),
   Layer.orDie
 )

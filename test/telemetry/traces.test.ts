@@ -1,6 +1,6 @@
 /** Traces across events, and the spans that nobody would see. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Schedule, Schema, Stream, Tracer } from "effect"
+import { Effect, Layer, Option, Schedule, Schema, Stream, Tracer } from "effect"
 import { Telemetry, Tenant } from "effect-eventsourcing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
@@ -189,7 +189,7 @@ describe("sampling", () => {
       const some = sampledBy(0.25)
       const context = yield* Layer.build(some.layer)
       for (let count = 0; count < 2000; count++)
-        yield* Effect.provideContext(Effect.makeSpan("root"), context as Context.Context<never>)
+        yield* Effect.provideContext(Effect.makeSpan("root"), context)
       const sampled = some.spans.filter((span) => span.sampled).length
       assert.isAbove(sampled, 350)
       assert.isBelow(sampled, 650)

@@ -20,7 +20,7 @@ const Opened = Schema.TaggedStruct("Opened", { name: Schema.String })
 const Deposited = Schema.TaggedStruct("Deposited", { amount: Schema.Int })
 
 /** Accounts: their first event has had another form. */
-export const Account = Aggregate.make(
+const Account = Aggregate.make(
   "Account",
   {
     id: Schema.String,
