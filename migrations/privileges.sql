@@ -235,7 +235,7 @@ begin
       -- a rebuild across tenants starts over, or replaces the live read model
       ('dead_letters', 'eventsourcing_runner_owner', 'delete', ''),
       ('dead_letters', 'eventsourcing_runner_owner', 'update', 'rebuild'),
-      ('dead_letters', 'eventsourcing_runner_owner', 'select', 'projection, version, rebuild'),
+      ('dead_letters', 'eventsourcing_runner_owner', 'select', 'projection, version, rebuild, failed_at'),
       ('dead_letters', 'eventsourcing_all_tenants_owner', 'select', 'tenant_id, rebuild'),
       ('declared_tables', 'eventsourcing_administrator_owner', 'select', ''),
       ('discarded_dead_letters', 'eventsourcing_tenant', 'select, insert', ''),

@@ -223,7 +223,7 @@ as $$
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.projection_failures'
         then ' grant select (projection, version) on eventsourcing.projection_failures to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.dead_letters'
-        then ' grant select (projection, version, rebuild) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
+        then ' grant select (projection, version, rebuild, failed_at) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -234,7 +234,7 @@ as $$
       or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
       or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')
       or p.name = 'eventsourcing.projection_failures' and a.attname in ('projection', 'version')
-      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild')))
+      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild', 'failed_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all

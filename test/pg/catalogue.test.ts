@@ -326,7 +326,8 @@ const rules: Readonly<Record<string, Rule>> = {
       "projection_failures.version": "the same",
       "dead_letters.projection": "the dead letters of a rebuild across tenants",
       "dead_letters.version": "the same",
-      "dead_letters.rebuild": "the same"
+      "dead_letters.rebuild": "the same",
+      "dead_letters.failed_at": "the age of the oldest dead letter"
     }
   },
   "nobody but the group roles has rights on tables, and events can only be added": {
