@@ -1,5 +1,5 @@
 /** Measures of the calls of an event store, and the spans of those that read or import. */
-import { Cause, type Context, Effect, Exit } from "effect"
+import { Cause, Context, Effect, Exit } from "effect"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type * as Event from "../domain/Event.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
@@ -12,6 +12,7 @@ import {
   appendedEvents,
   attribute,
   loadedEvents,
+  MeasuredCalls,
   quotaRefusals
 } from "../telemetry/Telemetry.ts"
 import type { Folded, FoldError, FoldRequest } from "./fold.ts"
@@ -109,7 +110,7 @@ type Fold = <
 
 const countLoaded = counting(loadedEvents)
 
-/** Folds in spans, and counts the events. */
+/** Folds in spans, and counts the events if the program measures calls. */
 export const measuredFold =
   (fold: Fold): Fold =>
   (request) => {
@@ -117,13 +118,16 @@ export const measuredFold =
     return spanned(
       "fold",
       aggregate.type,
-      (services, span) =>
-        Effect.map(fold(request), (folded) => {
+      (services, span) => {
+        const isMeasured = Context.get(services, MeasuredCalls)
+        if (span === undefined && !isMeasured) return fold(request)
+        return Effect.map(fold(request), (folded) => {
           const events = folded.version - (from?.version ?? 0)
-          if (events > 0) countLoaded(services, aggregate.type, undefined, events)
+          if (isMeasured && events > 0) countLoaded(services, aggregate.type, undefined, events)
           annotate(span, { [attribute.events]: events })
           return folded
-        }),
+        })
+      },
       { attributes: databaseOf("fold", aggregate.type) }
     )
   }

@@ -5,7 +5,8 @@
  * **Details**
  *
  * Spans are made only if a program provides a tracer (`OtlpTracer.layer`, or another one than Effect's default), and not below a
- * span that is not sampled. Metrics are always counted. Durations are in seconds. Neither a payload, an aggregate's id, a command
+ * span that is not sampled. Calls are measured if the program asks for it ({@link layerMeasured}); all other metrics are
+ * always counted. Durations are in seconds. Neither a payload, an aggregate's id, a command
  * key, a tag nor a subject is in any of them, and a tenant is in a metric only if the program asks for it
  * ({@link MeasuredTenants}).
  */
@@ -37,6 +38,27 @@ export type {
 export const MeasuredTenants: Context.Reference<ReadonlySet<TenantId>> = Context.Reference<
   ReadonlySet<TenantId>
 >("effect-eventsourcing/MeasuredTenants", { defaultValue: () => new Set() })
+
+/**
+ * True if calls are measured: `append.duration`, `append.events`, `load.*`, `execute.duration`, `decide.duration` and
+ * `quota.refusals`. Default: false, because measuring takes a part of the time of an append in memory. {@link layerMeasured} turns it
+ * on. All other metrics are always counted.
+ */
+export const MeasuredCalls: Context.Reference<boolean> = Context.Reference<boolean>(
+  "effect-eventsourcing/MeasuredCalls",
+  { defaultValue: () => false }
+)
+
+/**
+ * Measures calls ({@link MeasuredCalls}).
+ *
+ * **Example**
+ *
+ * ```ts
+ * const Observed = Telemetry.layerMeasured.pipe(Layer.merge(OtlpMetrics.layer({ url })))
+ * ```
+ */
+export const layerMeasured: Layer.Layer<never> = Layer.succeed(MeasuredCalls, true)
 
 /**
  * Samples the traces of the tracer below: this share of them is recorded, decided at the root. A span with a parent, also one of

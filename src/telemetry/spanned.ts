@@ -7,6 +7,7 @@ import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import { errorType } from "./errorType.ts"
 import { attribute, type AttributeKey, type Operation, type SpanDescription, spans } from "./names.ts"
 import { startOf, type timing } from "./series.ts"
+import { MeasuredCalls } from "./Telemetry.ts"
 
 /** Values of attributes. */
 export type Attributes = { readonly [Key in AttributeKey]?: string | number | boolean | undefined }
@@ -97,7 +98,7 @@ export const spanned = <A, E, R>(
       : run(fiber.context, undefined)
   )
 
-/** The same for work on events of aggregates, whose duration is recorded. */
+/** The same for work on events of aggregates, whose duration is recorded if the program measures calls. */
 export const timed = <A, E, R>(
   operation: "append" | "load" | "execute" | "decide",
   aggregate: string,
@@ -107,27 +108,26 @@ export const timed = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const { context } = fiber
+    const running = isSeen(fiber)
+      ? inSpan(fiber, operation, aggregate, run, {
+          attributes: { ...databaseOf(operation, aggregate), ...attributes?.() }
+        })
+      : run(context, undefined)
+    if (!Context.get(context, MeasuredCalls)) return running
     const start = startOf(context)
     // Takes half the time of `onExit`. An interruption is not recorded.
-    return Effect.matchCauseEffect(
-      isSeen(fiber)
-        ? inSpan(fiber, operation, aggregate, run, {
-            attributes: { ...databaseOf(operation, aggregate), ...attributes?.() }
-          })
-        : run(context, undefined),
-      {
-        onSuccess: (value) => {
-          const exit = Exit.succeed(value)
-          record(context, aggregate, start, exit)
-          return exit
-        },
-        onFailure: (cause) => {
-          const exit = Exit.failCause(cause)
-          record(context, aggregate, start, exit)
-          return exit
-        }
+    return Effect.matchCauseEffect(running, {
+      onSuccess: (value) => {
+        const exit = Exit.succeed(value)
+        record(context, aggregate, start, exit)
+        return exit
+      },
+      onFailure: (cause) => {
+        const exit = Exit.failCause(cause)
+        record(context, aggregate, start, exit)
+        return exit
       }
-    )
+    })
   })
 
 /** The attributes of an operation on events of an aggregate. */

@@ -38,7 +38,7 @@ const Gone = Schema.TaggedStruct("Gone", {})
 const state = Schema.Struct({ total: Schema.Int })
 const initial = { total: 0 }
 
-const Order = Aggregate.make(
+export const Order = Aggregate.make(
   "Order",
   { id: Schema.String, state, initial, events: [Placed] },
   { Placed: ({ total }, event) => ({ total: total + event.total }) }
@@ -349,6 +349,7 @@ export const everything = (tenantId: Tenant.TenantId) =>
       { local: true }
     ),
     Effect.provideService(Telemetry.MeasuredTenants, new Set([tenantId])),
+    Effect.provide(Telemetry.layerMeasured, { local: true }),
     Effect.provideService(References.CurrentLoggers, new Set()),
     Effect.scoped
   )

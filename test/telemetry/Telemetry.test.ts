@@ -1,12 +1,12 @@
 /** The names of telemetry are those that a program emits, and no others. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
+import { Effect, Layer, Metric, Tracer } from "effect"
 import { readFileSync } from "node:fs"
 import * as Path from "node:path"
-import { StoreError, Telemetry, Tenant } from "effect-eventsourcing"
+import { EventStore, MemoryStorage, StoreError, Telemetry, Tenant } from "effect-eventsourcing"
 import * as Canary from "../../src/testing/Canary.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
-import { everything, person } from "../support/observed.ts"
+import { everything, Order, person } from "../support/observed.ts"
 
 /** The span of the table with the name of an emitted one. */
 const operationOf = (name: string): Telemetry.Operation | undefined =>
@@ -94,6 +94,34 @@ describe("a program that does everything", () => {
       assert.deepStrictEqual(others, [])
     })
   )
+
+  it.effect("measures no calls unless the program asks for it", () => {
+    const seriesOf = Effect.fnUntraced(function* (layer: Layer.Layer<never>) {
+      const registry = new Map()
+      yield* EventStore.EventStore.use((store) =>
+        store.append({
+          aggregate: Order,
+          id: "1",
+          expectedVersion: "any",
+          events: [{ _tag: "Placed", total: 1 }]
+        })
+      ).pipe(
+        Tenant.provide(yield* Tenant.generate),
+        Effect.provide(
+          Layer.merge(layer, EventStore.layer.pipe(Layer.provide(Layer.fresh(MemoryStorage.layer)))),
+          {
+            local: true
+          }
+        ),
+        Effect.provideService(Metric.MetricRegistry, registry)
+      )
+      return [...registry.values()].map(({ id }) => id)
+    })
+    return Effect.gen(function* () {
+      assert.deepStrictEqual(yield* seriesOf(Layer.empty), [])
+      assert.include(yield* seriesOf(Telemetry.layerMeasured), "eventsourcing.append.duration")
+    })
+  })
 
   it.live("gives a tenant no series of its own unless the program asks for it", () =>
     Effect.gen(function* () {
