@@ -312,7 +312,12 @@ export const makeVault = <R1, E2, R2>({
             })
           )
         }
-        yield* failed("import keys", "Rotation", true, "keys were added again and again: try again later")
+        return yield* failed(
+          "import keys",
+          "Rotation",
+          true,
+          "keys were added again and again: try again later"
+        )
       }),
       eraseTenant: ({ tenantId }) => records.erase(tenantId)
     }

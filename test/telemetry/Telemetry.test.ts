@@ -97,7 +97,7 @@ describe("a program that does everything", () => {
 
   it.effect("measures no calls unless the program asks for it", () => {
     const seriesOf = Effect.fnUntraced(function* (layer: Layer.Layer<never>) {
-      const registry = new Map()
+      const registry: Metric.MetricRegistry = new Map()
       yield* EventStore.EventStore.use((store) =>
         store.append({
           aggregate: Order,

@@ -2676,13 +2676,13 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
         'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
-        'replace_placement', 'moving_tenants',
+        'replace_placement', 'moving_tenants', 'tenant_overviews',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
       ) then 'eventsourcing_all_tenants_owner'
       when p.proname in (
         'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'retire_projection', 'clear_retired_projections',
-        'projection_retired', 'projection_backlog', 'remove_expired_keys', 'register_inline_projection',
+        'projection_retired', 'projection_backlog', 'projection_dead_letters', 'remove_expired_keys', 'register_inline_projection',
         'begin_shared_rebuild', 'prepare_shared_switch', 'park_shared_rebuild', 'finish_shared_rebuild', 'end_shared_rebuild', 'shared_rebuild_lag',
         'taken_table', 'tenants_beyond_share'
       ) then 'eventsourcing_runner_owner'
@@ -2801,7 +2801,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.projection_failures'
         then ' grant select (projection, version) on eventsourcing.projection_failures to eventsourcing_runner_owner;'
       when r.name = 'eventsourcing_runner_owner' and p.name = 'eventsourcing.dead_letters'
-        then ' grant select (projection, version, rebuild) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
+        then ' grant select (projection, version, rebuild, failed_at) on eventsourcing.dead_letters to eventsourcing_runner_owner;' end)
   from protected p
   join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
   cross join (values ('eventsourcing_runner'), ('eventsourcing_all_tenants'), ('eventsourcing_runner_owner')) r (name)
@@ -2812,7 +2812,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
       or p.name = 'eventsourcing.events' and a.attname in ('position', 'recorded_at')
       or p.name = 'eventsourcing.command_keys' and a.attname in ('tenant_id', 'key', 'expires_at')
       or p.name = 'eventsourcing.projection_failures' and a.attname in ('projection', 'version')
-      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild')))
+      or p.name = 'eventsourcing.dead_letters' and a.attname in ('projection', 'version', 'rebuild', 'failed_at')))
     and has_column_privilege(r.name, p.oid, a.attnum, 'select')
   group by p.name, r.name
   union all
@@ -2873,7 +2873,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     format('revoke execute on function %s from eventsourcing_runner, public', p.oid::regprocedure)
   from pg_proc p
   where p.pronamespace = 'eventsourcing'::regnamespace and p.prokind = 'f' and p.proname not in (
-      'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'projection_backlog', 'remove_expired_keys',
+      'announce', 'register_projection', 'claim_projection', 'other_work_waits', 'projection_backlog', 'projection_dead_letters', 'remove_expired_keys',
       'begin_projection', 'bind_tenant',
       'schema_version', 'lowest_program', 'clean_session')
     and has_function_privilege('eventsourcing_runner', p.oid, 'execute')
@@ -4082,6 +4082,41 @@ ALTER FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions
 COMMENT ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) IS 'Per projection, over all tenants: events to handle, the age of the oldest, and tenants for which it is parked.';
 
 --
+-- Name: projection_dead_letters(text[], integer[]); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+CREATE FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) RETURNS TABLE(projection text, version integer, dead_letters integer, oldest_millis double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  for i in 1 .. cardinality(p_projections) loop
+    return query
+      -- in the order of the index, so that the oldest is among them
+      with letters as (
+        select d.failed_at from eventsourcing.dead_letters d
+        where d.projection = p_projections[i] and d.version = p_versions[i] and not d.rebuild
+        order by d.failed_at
+        limit 10000
+      )
+      select p_projections[i], p_versions[i], count(*)::integer,
+        (extract(epoch from clock_timestamp() - min(l.failed_at)) * 1000)::double precision
+      from letters l;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) OWNER TO eventsourcing_runner_owner;
+
+--
+-- Name: FUNCTION projection_dead_letters(p_projections text[], p_versions integer[]); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) IS 'Per projection, over all tenants: the number of dead letters (at most 10,000) and the age of the oldest.';
+
+--
 -- Name: projection_retired(text, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -4765,12 +4800,29 @@ begin
                      where v.projection = p.projection and v.version = p.version))
         from eventsourcing.projections p where p.tenant_id = p_tenant and not p.rebuild
         order by p.projection, p.version limit p_limit;
+    when 'work' then
+      return query
+        select jsonb_build_object('projection', p.projection, 'version', p.version, 'rebuild', p.rebuild, 'position', p.position,
+          'parked', p.parked, 'attempts', p.attempts, 'failedPosition', p.failed_position, 'error', p.error,
+          'failureKind', p.failure_kind, 'retryInMillis', (extract(epoch from p.retry_at - moment) * 1000)::bigint,
+          'servedMillisAgo', case when p.served_at > '1970-01-01T00:00:00Z'
+            then (extract(epoch from moment - p.served_at) * 1000)::bigint end,
+          'tables', (select to_jsonb(v.tables) from eventsourcing.projection_versions v
+                     where v.projection = p.projection and v.version = p.version))
+        from eventsourcing.projections p where p.tenant_id = p_tenant
+        order by p.projection, p.version, p.rebuild limit p_limit;
     when 'subjects' then
       return query
         select jsonb_build_object('subject', s.subject, 'number', s.number, 'forgotten', s.forgotten, 'begun', s.begun, 'hold', s.hold)
         from eventsourcing.subjects s
         where s.tenant_id = p_tenant and (p_after is null or s.subject > p_after)
         order by s.subject limit p_limit;
+    when 'payloadsWith' then
+      return query
+        select to_jsonb(true) where exists (
+          select from eventsourcing.events e
+          where e.tenant_id = p_tenant and e.position >= p_from and e.position < p_from + p_limit
+            and strpos(e.payload::text, p_after) > 0);
     else
       raise exception 'unknown rows %', p_kind using errcode = '22023';
   end case;
@@ -6138,6 +6190,78 @@ ALTER FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p
 COMMENT ON FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) IS 'The first of the tables that another projection or version fills, and that one.';
 
 --
+-- Name: tenant_overviews(uuid, text, text[], text, double precision, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) RETURNS SETOF jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  moment constant timestamptz := clock_timestamp();
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  return query
+    with valued as (
+      select t.*, (case p_order
+        when 'head' then (
+          select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1)
+        when 'lastAppend' then (
+          select (extract(epoch from e.recorded_at) * 1000)::bigint from eventsourcing.events e
+          where e.tenant_id = t.tenant_id order by e.position desc limit 1)
+        when 'deadLetters' then (
+          select count(*) from eventsourcing.dead_letters d where d.tenant_id = t.tenant_id and not d.rebuild)
+        when 'distance' then greatest(0, (
+          select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1
+        ) - (
+          select min(p.position) from eventsourcing.projections p where p.tenant_id = t.tenant_id and not p.rebuild))
+      end)::double precision as value
+      from eventsourcing.tenants t
+      where t.status <> 'elsewhere' and (p_statuses is null or t.status = any (p_statuses))
+        and (p_prefix is null or starts_with(t.tenant_id::text, p_prefix))
+    ), page as (
+      select v.*, coalesce(v.value, 0) as place from valued v
+      where p_after_tenant is null or coalesce(v.value, 0) < p_after_value
+        or coalesce(v.value, 0) = p_after_value and v.tenant_id > p_after_tenant
+      order by place desc, v.tenant_id
+      limit p_limit
+    )
+    select jsonb_build_object(
+      'tenantId', t.tenant_id, 'value', t.place, 'status', t.status,
+      'createdAt', (extract(epoch from t.created_at) * 1000)::bigint,
+      'position', coalesce(e.position, 0), 'lastAppendAt', (extract(epoch from e.recorded_at) * 1000)::bigint,
+      'lastDay', case when e.recorded_at >= moment - interval '24 hours'
+        then e.position + 1 - eventsourcing.usage_position(t.tenant_id, e.position, moment - interval '24 hours') else 0 end,
+      'lastWeek', case when e.recorded_at >= moment - interval '168 hours'
+        then e.position + 1 - eventsourcing.usage_position(t.tenant_id, e.position, moment - interval '168 hours') else 0 end,
+      'deadLetters', (select count(*) from eventsourcing.dead_letters d where d.tenant_id = t.tenant_id and not d.rebuild),
+      'slowest', (
+        select jsonb_build_object('projection', p.projection, 'version', p.version,
+          'distance', greatest(0, coalesce(e.position, 0) - p.position))
+        from eventsourcing.projections p where p.tenant_id = t.tenant_id and not p.rebuild
+        order by p.position, p.projection, p.version limit 1),
+      'quota', t.quota, 'hold', t.hold,
+      'move', case when t.status in ('importing', 'moving') then t.undertaking -> 'move' ->> 'id' end)
+    from page t
+    left join lateral (
+      select x.position, x.recorded_at from eventsourcing.events x
+      where x.tenant_id = t.tenant_id order by x.position desc limit 1
+    ) e on true
+    order by t.place desc, t.tenant_id;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) IS 'One page of the tenants with their ends and their work, for operators.';
+
+--
 -- Name: tenant_placement(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -6501,6 +6625,7 @@ CREATE FUNCTION eventsourcing.write_events(p_access uuid, p_tenant uuid, p_token
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 declare
   refused text := eventsourcing.tenant_under_import(p_access, p_tenant, p_token);
@@ -6524,12 +6649,14 @@ begin
           p_recorded_at[i.n] < coalesce(p_recorded_at[i.n - 1], head.recorded_at) as earlier
         from generate_series(1, cardinality(p_event_ids)) i (n)
       ) u
-      -- only the first event of a stream in the batch is preceded by a stored one
+      -- Only the first event of a stream in the batch is preceded by a stored one. One look-up each, by the index in the order of
+      -- versions: a join could read the whole log for each batch.
       left join lateral (
         select e.version from eventsourcing.events e
         where u.before is null and p_versions[u.n] > 1 and e.tenant_id = p_tenant
           and e.aggregate_type = p_aggregate_types[u.n] and e.aggregate_id = p_aggregate_ids[u.n]
-          and e.version = p_versions[u.n] - 1
+          and e.version between p_versions[u.n] - 1 and p_versions[u.n] - 1
+        order by e.version limit 1
       ) s on true
     ) v
     where v.jumps or v.earlier;
@@ -7611,6 +7738,12 @@ ALTER TABLE ONLY eventsourcing.tenants
 CREATE INDEX command_keys_expiry ON eventsourcing.command_keys USING btree (tenant_id, expires_at);
 
 --
+-- Name: dead_letters_age; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX dead_letters_age ON eventsourcing.dead_letters USING btree (projection, version, failed_at) WHERE (NOT rebuild);
+
+--
 -- Name: projections_due; Type: INDEX; Schema: eventsourcing; Owner: postgres
 --
 
@@ -7651,6 +7784,12 @@ CREATE POLICY administrator_reads ON eventsourcing.projection_versions FOR SELEC
 --
 
 CREATE POLICY all_tenants_audit ON eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: dead_letters all_tenants_count; Type: POLICY; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE POLICY all_tenants_count ON eventsourcing.dead_letters FOR SELECT TO eventsourcing_all_tenants_owner USING (true);
 
 --
 -- Name: tenant_directory all_tenants_place; Type: POLICY; Schema: eventsourcing; Owner: postgres
@@ -8583,6 +8722,14 @@ REVOKE ALL ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_
 GRANT ALL ON FUNCTION eventsourcing.projection_backlog(p_projections text[], p_versions integer[]) TO eventsourcing_runner;
 
 --
+-- Name: FUNCTION projection_dead_letters(p_projections text[], p_versions integer[]); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) FROM eventsourcing_runner_owner;
+GRANT ALL ON FUNCTION eventsourcing.projection_dead_letters(p_projections text[], p_versions integer[]) TO eventsourcing_runner;
+
+--
 -- Name: FUNCTION projection_retired(p_projection text, p_version integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_runner_owner
 --
 
@@ -8918,6 +9065,14 @@ GRANT ALL ON FUNCTION eventsourcing.tables_of_tenants() TO eventsourcing_adminis
 REVOKE ALL ON FUNCTION eventsourcing.taken_table(p_projection text, p_version integer, p_tables text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.tenant_overviews(p_access uuid, p_order text, p_statuses text[], p_prefix text, p_after_value double precision, p_after_tenant uuid, p_limit integer) TO eventsourcing_administrator;
+
+--
 -- Name: FUNCTION tenant_placement(p_tenant uuid); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
 --
 
@@ -9041,6 +9196,12 @@ GRANT SELECT,INSERT,DELETE ON TABLE eventsourcing.dead_letters TO eventsourcing_
 GRANT DELETE ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
 
 --
+-- Name: COLUMN dead_letters.tenant_id; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(tenant_id) ON TABLE eventsourcing.dead_letters TO eventsourcing_all_tenants_owner;
+
+--
 -- Name: COLUMN dead_letters.projection; Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -9058,6 +9219,13 @@ GRANT SELECT(version) ON TABLE eventsourcing.dead_letters TO eventsourcing_runne
 
 GRANT UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_tenant;
 GRANT SELECT(rebuild),UPDATE(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
+GRANT SELECT(rebuild) ON TABLE eventsourcing.dead_letters TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN dead_letters.failed_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT SELECT(failed_at) ON TABLE eventsourcing.dead_letters TO eventsourcing_runner_owner;
 
 --
 -- Name: TABLE declared_tables; Type: ACL; Schema: eventsourcing; Owner: postgres
