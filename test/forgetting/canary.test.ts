@@ -1,7 +1,7 @@
 /** Personal data is planted everywhere that a program may put it, and looked for in all that others can see: nowhere. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, Effect, Exit, Layer, Redacted, Schedule, Schema } from "effect"
+import { Config, Data, Effect, Exit, Layer, Redacted, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import {
   Aggregate,
@@ -70,6 +70,8 @@ const Misread = Aggregate.make(
 
 const textOf = (value: string | Personal.Forgotten): string => Personal.getOrElse(value, () => "forgotten")
 
+class CannotHandle extends Data.TaggedError("CannotHandle")<{ readonly message: string }> {}
+
 /** Fails, and shows what it was given. */
 const Failing = Projection.make(
   "failing",
@@ -77,7 +79,9 @@ const Failing = Projection.make(
   {
     Registered: ({ guests, name }) =>
       Effect.fail(
-        new Error(`cannot handle ${textOf(name)} and ${guests.map((one) => textOf(one.name)).join()}`)
+        new CannotHandle({
+          message: `cannot handle ${textOf(name)} and ${guests.map((one) => textOf(one.name)).join()}`
+        })
       )
   }
 )

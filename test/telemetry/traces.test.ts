@@ -1,6 +1,6 @@
 /** Traces across events, and the spans that nobody would see. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Schedule, Schema, Stream, Tracer } from "effect"
+import { Data, Effect, Layer, Option, Schedule, Schema, Stream, Tracer } from "effect"
 import { Telemetry, Tenant } from "effect-eventsourcing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
@@ -22,10 +22,15 @@ const Order = Aggregate.make(
 const place = (id: string, card = "none") =>
   Repository.Repository.use((repository) => repository.execute(Order, id, () => [Placed.make({ card })]))
 
+class Refused extends Data.TaggedError("Refused")<{ readonly message: string }> {}
+
 const Orders = Projection.make(
   "orders",
   { aggregates: [Order], retry: Schedule.recurs(0) },
-  { Placed: ({ card }) => (card === "none" ? Effect.void : Effect.fail(new Error(`refused ${card}`))) }
+  {
+    Placed: ({ card }) =>
+      card === "none" ? Effect.void : Effect.fail(new Refused({ message: `refused ${card}` }))
+  }
 )
 
 const Parcels = Reaction.make(
@@ -134,7 +139,7 @@ describe("the span of a projection", () => {
       yield* drain
       const [work] = named("process orders")
       assert(work?.status._tag === "Ended")
-      assert.strictEqual(work.attributes.get("error.type"), "Error")
+      assert.strictEqual(work.attributes.get("error.type"), "Refused")
       const { exit } = work.status
       assert.strictEqual(exit._tag, "Failure")
       assert.notInclude(JSON.stringify(exit), "4711")
