@@ -1,25 +1,12 @@
 /** A person that was forgotten stays so: in every process, after a kill at any step, and after a restore. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
-import {
-  AdministrationStorage,
-  EventStorage,
-  Forgetting,
-  KeyVault,
-  SnapshotStorage,
-  StoreError,
-  Tenant
-} from "effect-eventsourcing"
+import { AdministrationStorage, EventStorage, KeyVault, StoreError, Tenant } from "effect-eventsourcing"
 import { begun, change, rawEvents } from "../../src/testing/driver/administrationKit.ts"
 import { event, newTenant } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { backends } from "../support/backends.ts"
-
-type Storages =
-  | AdministrationStorage.AdministrationStorage
-  | EventStorage.EventStorage
-  | SnapshotStorage.SnapshotStorage
-type Vault = KeyVault.KeyVault["Service"]
+import { type Process, processOn, type Storages } from "../support/forgettingOn.ts"
 
 const officer = { actor: "officer", reason: "test" }
 
@@ -28,22 +15,6 @@ const by =
   (tenantId: Tenant.TenantId) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     effect.pipe(Tenant.provideAdministration(officer), Tenant.provide(tenantId))
-
-/** A process of its own, with its caches, on storages and a vault. */
-const processOn = Effect.fnUntraced(function* (storages: Context.Context<Storages>, vault: Vault) {
-  const context = yield* Layer.build(
-    Layer.fresh(Forgetting.layerWith({})).pipe(
-      Layer.provide(Layer.succeedContext(storages)),
-      Layer.provide(Layer.succeed(KeyVault.KeyVault, vault))
-    )
-  )
-  return {
-    events: Context.get(context, EventStorage.EventStorage),
-    forgetting: Context.get(context, Forgetting.Forgetting)
-  }
-})
-
-type Process = Effect.Success<ReturnType<typeof processOn>>
 
 const newVault = Effect.map(Layer.build(Layer.fresh(KeyVault.layerMemory)), (context) =>
   Context.get(context, KeyVault.KeyVault)

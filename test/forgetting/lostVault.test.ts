@@ -1,12 +1,13 @@
 /** A key vault that is lost, silent, cut off or restored from a backup, seen from the events. */
 import { assert, describe, it } from "@effect/vitest"
 import { Config, Context, Effect, Layer, Redacted } from "effect"
-import { EventStorage, Forgetting, KeyVault, MemoryStorage, StoreError, Tenant } from "effect-eventsourcing"
+import { KeyVault, MemoryStorage, StoreError, Tenant } from "effect-eventsourcing"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { event, newTenant } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
+import { type Process, processOn, type Storages, type Vault } from "../support/forgettingOn.ts"
 import { layerFiles } from "../support/nodeFiles.ts"
 import { newRootKey } from "../support/vaultDatabases.ts"
 
@@ -23,8 +24,6 @@ const by =
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     effect.pipe(Tenant.provideAdministration({ actor: "officer", reason: "test" }), Tenant.provide(tenantId))
 
-type Vault = KeyVault.KeyVault["Service"]
-
 const openVault = (path: string, key: string) =>
   Effect.map(
     Layer.build(
@@ -37,20 +36,8 @@ const openVault = (path: string, key: string) =>
 
 /** A process of its own on the storages of the test. */
 const start = Effect.fnUntraced(function* (vault: Vault) {
-  const storages = yield* Effect.context<Layer.Success<typeof MemoryStorage.layer>>()
-  const context = yield* Layer.build(
-    Layer.fresh(Forgetting.layerWith({})).pipe(
-      Layer.provide(Layer.succeedContext(storages)),
-      Layer.provide(Layer.succeed(KeyVault.KeyVault, vault))
-    )
-  )
-  return {
-    events: Context.get(context, EventStorage.EventStorage),
-    forgetting: Context.get(context, Forgetting.Forgetting)
-  }
+  return yield* processOn(yield* Effect.context<Storages>(), vault)
 })
-
-type Process = Effect.Success<ReturnType<typeof start>>
 
 const write = ({ events }: Process, tenantId: Tenant.TenantId, subject = "ada") =>
   events.append({
