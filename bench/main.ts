@@ -20,6 +20,7 @@ import { importCases } from "./cases/import.ts"
 import { loadCases } from "./cases/load.ts"
 import { inMemory, memoryCases } from "./cases/memory.ts"
 import { neighbourCases } from "./cases/neighbour.ts"
+import { telemetryCases } from "./cases/telemetry.ts"
 import { transactionCases } from "./cases/transactions.ts"
 import { targetsToMarkdown, toMarkdown } from "./internal/report.ts"
 import { startServer } from "./internal/server.ts"
@@ -50,6 +51,7 @@ const all: ReadonlyArray<Case> = [
   ...memoryCases,
   ...importCases,
   ...forgettingCases,
+  ...telemetryCases,
   ...cpuCases,
   ...(values.full ? fullAppendCases : [])
 ]

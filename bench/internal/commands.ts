@@ -19,13 +19,15 @@ type Services = EventStore.EventStore | Repository.Repository | Decisions.Decisi
 /** The store on a connection to a database, started. */
 export const startRepository = (
   connection: Database["app"],
-  options: Repository.Options = {}
+  options: Repository.Options = {},
+  observed: Layer.Layer<never> = Layer.empty
 ): ManagedRuntime.ManagedRuntime<Services, unknown> =>
   ManagedRuntime.make(
     Layer.mergeAll(Repository.layerWith(options), Decisions.layer).pipe(
       Layer.provideMerge(EventStore.layer),
       Layer.provide(PgStorage.layer),
-      Layer.provide(client(connection))
+      Layer.provide(client(connection)),
+      Layer.provideMerge(observed)
     )
   )
 
@@ -68,6 +70,8 @@ export interface CommandOptions {
   readonly keyed?: boolean
   readonly decidesNothing?: boolean
   readonly repository?: Repository.Options
+  /** Tracers and measurements of the program. Default: none. */
+  readonly observed?: Layer.Layer<never>
 }
 
 const concurrency = 32
@@ -95,7 +99,7 @@ const checkReceipts = async (
 /** Commands on carts that are used by one fiber each, or by all. */
 export const commands = (database: Database, options: CommandOptions): Contender => {
   const { carts, decidesNothing = false, keyed = false, name, tenants = 1 } = options
-  const runtime = startRepository(database.app, options.repository)
+  const runtime = startRepository(database.app, options.repository, options.observed)
   const tenantIds = newTenants(tenants)
   const places = Array.from({ length: carts }, (_, cart): Place => ({
     id: randomUUID(),

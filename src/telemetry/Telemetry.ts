@@ -10,9 +10,10 @@
  * key, a tag nor a subject is in any of them, and a tenant is in a metric only if the program asks for it
  * ({@link MeasuredTenants}).
  */
-import { Context, Effect, Layer, Metric, Option, Tracer } from "effect"
+import { Context, Effect, Layer, Metric, Tracer } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
 import { type MetricDescription, type MetricName, metrics } from "./names.ts"
+import { sampledTracer } from "./sampling.ts"
 
 export { attribute, metrics, skippedSpanEvent, spans } from "./names.ts"
 export type {
@@ -62,7 +63,8 @@ export const layerMeasured: Layer.Layer<never> = Layer.succeed(MeasuredCalls, tr
 
 /**
  * Samples the traces of the tracer below: this share of them is recorded, decided at the root. A span with a parent, also one of
- * another process, is recorded if its parent is. Not sampled traces cost little: the library makes no spans in them but the root.
+ * another process, is recorded if its parent is. The library makes no span
+ * in a trace that is not recorded.
  *
  * **Example**
  *
@@ -76,18 +78,7 @@ export const layerSampled = (ratio: number): Layer.Layer<never> => {
   if (!(ratio >= 0 && ratio <= 1)) throw new RangeError("the ratio of sampled traces must be from 0 to 1")
   return Layer.effect(
     Tracer.Tracer,
-    Effect.map(Tracer.Tracer, (tracer) =>
-      Tracer.make({
-        ...tracer,
-        span: (options) =>
-          tracer.span({
-            ...options,
-            sampled:
-              options.sampled &&
-              (options.root || Option.isNone(options.parent) ? Math.random() < ratio : true)
-          })
-      })
-    )
+    Effect.map(Tracer.Tracer, (tracer) => sampledTracer(tracer, ratio))
   )
 }
 

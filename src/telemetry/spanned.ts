@@ -6,6 +6,7 @@ import { Cause, Context, Effect, Exit, Stream, Tracer } from "effect"
 import { CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 import { errorType } from "./errorType.ts"
 import { attribute, type AttributeKey, type Operation, type SpanDescription, spans } from "./names.ts"
+import { chosen, leavesOut, UnrecordedRoot } from "./sampling.ts"
 import { startOf, type timing } from "./series.ts"
 import { MeasuredCalls } from "./Telemetry.ts"
 
@@ -19,14 +20,12 @@ export type Spanned = Tracer.Span | undefined
  * True if somebody sees the spans of a fiber. Without a tracer of the program nobody does, and creating one takes longer than most
  * of the work inside it. Below a span that is not sampled no span is recorded.
  */
-const isSeen = ({
-  cache
-}: {
-  readonly cache: { readonly tracer: unknown; readonly span: unknown }
-}): boolean => cache.tracer !== undefined && !isUnsampled(cache.span)
+const isSeen = ({ cache }: Observer): boolean => cache.tracer !== undefined && cache.span?.sampled !== false
 
-const isUnsampled = (span: unknown): boolean =>
-  typeof span === "object" && span !== null && "sampled" in span && span.sampled === false
+/** The part of a fiber that says where its spans go. */
+interface Observer {
+  readonly cache: { readonly tracer: unknown; readonly span: Tracer.AnySpan | undefined }
+}
 
 const nameOf = (operation: Operation, target: string | undefined): string => {
   const { name }: SpanDescription = spans[operation]
@@ -51,14 +50,17 @@ export interface SpanOptions {
 }
 
 const inSpan = <A, E, R>(
-  fiber: { readonly context: Context.Context<never> },
+  fiber: Observer & { readonly context: Context.Context<never> },
   operation: Operation,
   target: string | undefined,
   run: Run<A, E, R>,
   { attributes, root = false, shown }: SpanOptions
 ): Effect.Effect<A, E, R> => {
+  const begins = root || fiber.cache.span === undefined
+  if (begins && leavesOut(fiber.cache.tracer)) return unrecorded(run)
   const { kind } = spans[operation]
-  return Effect.useSpan(nameOf(operation, target), { kind, root }, (span) => {
+  const annotations = begins ? chosen : undefined
+  return Effect.useSpan(nameOf(operation, target), { kind, root, annotations }, (span) => {
     const tenantId = Context.getOrUndefined(fiber.context, CurrentTenant)
     if (tenantId !== undefined) span.attribute(attribute.tenantId, tenantId)
     annotate(span, attributes)
@@ -81,6 +83,14 @@ const inSpan = <A, E, R>(
     )
   })
 }
+
+/** Runs an effect at the root of a trace that is not recorded, so that no span is made below it either. */
+const unrecorded = <A, E, R>(run: Run<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(
+    Effect.withFiber(({ context }) => run(context, undefined)),
+    Tracer.ParentSpan,
+    new UnrecordedRoot()
+  )
 
 /**
  * Runs an effect in a span of its own if somebody sees it. `run` gets all services at once, because asking for each of them would

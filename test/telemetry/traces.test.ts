@@ -1,5 +1,5 @@
 /** Traces across events, and the spans that nobody would see. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Data, Effect, Layer, Option, Schedule, Schema, Stream, Tracer } from "effect"
 import { Telemetry, Tenant } from "effect-eventsourcing"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
@@ -152,7 +152,11 @@ describe("without a tracer of the program", () => {
   it.effect("no span is made, and a span of the program gets no attributes", () =>
     Effect.gen(function* () {
       const span = yield* Effect.makeSpan("program")
+      const made = vi.spyOn(Tracer.nativeTracer, "span")
       yield* Effect.andThen(place("1"), drain).pipe(Effect.withParentSpan(span))
+      const names = made.mock.calls.map(([{ name }]) => name)
+      made.mockRestore()
+      assert.deepStrictEqual(names, [])
       assert.deepStrictEqual([...span.attributes], [])
       assert.deepStrictEqual(span.links, [])
     }).pipe(asTenant, Effect.provide(running(Orders), { local: true }))
@@ -166,18 +170,16 @@ describe("sampling", () => {
     return { spans, layer }
   }
 
-  it.effect("decides at the root, and makes nothing else in a trace that is not sampled", () => {
+  it.effect("chooses at the root, and makes no span in a trace that is left out", () => {
     const { layer, spans } = sampledBy(0)
     return Effect.gen(function* () {
       yield* Effect.provide(place("1"), layer, { local: true })
-      assert.deepStrictEqual(
-        spans.map(({ name, sampled }) => [name, sampled]),
-        [["execute Order", false]]
-      )
+      assert.deepStrictEqual(spans, [])
+      assert.deepStrictEqual(yield* traces, [null])
       const parent = Tracer.externalSpan({ traceId: "1", spanId: "2", sampled: true })
       yield* place("1").pipe(Effect.withParentSpan(parent), Effect.provide(layer, { local: true }))
       assert.deepStrictEqual(
-        spans.slice(1).map(({ name, sampled }) => [name, sampled]),
+        spans.map(({ name, sampled }) => [name, sampled]),
         [
           ["execute Order", true],
           ["append Order", true]
@@ -198,6 +200,18 @@ describe("sampling", () => {
       const sampled = some.spans.filter((span) => span.sampled).length
       assert.isAbove(sampled, 350)
       assert.isBelow(sampled, 650)
+      some.spans.length = 0
+      for (let count = 0; count < 400; count++)
+        yield* Effect.provideContext(place(String(count % 20)), context)
+      assert.isTrue(some.spans.every((span) => span.sampled))
+      const commands = some.spans.filter(({ name }) => name === "execute Order")
+      assert.isAbove(commands.length, 50)
+      assert.isBelow(commands.length, 150)
+      // A trace is recorded whole or not at all.
+      assert.deepStrictEqual(
+        some.spans.filter(({ name }) => name === "append Order").map(({ traceId }) => traceId),
+        commands.map(({ traceId }) => traceId)
+      )
       for (const ratio of [-0.1, 1.1, Number.NaN])
         assert.throws(() => Telemetry.layerSampled(ratio), RangeError)
     }).pipe(asTenant, Effect.provide(services, { local: true }), Effect.scoped)
