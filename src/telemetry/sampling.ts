@@ -21,19 +21,22 @@ const Chosen = Context.Reference<boolean>("effect-eventsourcing/telemetry/Chosen
 export const chosen: Context.Context<never> = Context.make(Chosen, true)
 
 /** A tracer that records a share of the traces of another one. */
-export const sampledTracer = (tracer: Tracer.Tracer, share: number): Tracer.Tracer => ({
-  ...tracer,
-  span: (options) =>
-    tracer.span({
-      ...options,
-      sampled:
-        options.sampled &&
-        (!(options.root || Option.isNone(options.parent)) ||
-          Context.get(options.annotations, Chosen) ||
-          Math.random() < share)
-    }),
-  ...{ [ratio]: share }
-})
+export const sampledTracer = (tracer: Tracer.Tracer, share: number): Tracer.Tracer => {
+  const sampled: SampledTracer = {
+    ...tracer,
+    [ratio]: share,
+    span: (options) =>
+      tracer.span({
+        ...options,
+        sampled:
+          options.sampled &&
+          (!(options.root || Option.isNone(options.parent)) ||
+            Context.get(options.annotations, Chosen) ||
+            Math.random() < share)
+      })
+  }
+  return sampled
+}
 
 const isSampled = (tracer: unknown): tracer is SampledTracer =>
   typeof tracer === "object" && tracer !== null && ratio in tracer
