@@ -120,8 +120,10 @@
 \ir append/announce.sql
 \ir append/announce_committing.sql
 
+\ir across_tenants/record_operation.sql
 \ir across_tenants/record_cross_tenant_access.sql
 \ir across_tenants/require_cross_tenant_access.sql
+\ir across_tenants/complete_operation.sql
 \ir across_tenants/recorded_access.sql
 \ir across_tenants/begin_across_tenants.sql
 \ir across_tenants/list_tenants.sql
@@ -130,6 +132,7 @@
 \ir across_tenants/set_tenant_status.sql
 \ir across_tenants/list_projection_failures.sql
 \ir across_tenants/resume_projections.sql
+\ir across_tenants/list_accesses.sql
 \ir across_tenants/list_cross_tenant_accesses.sql
 \ir across_tenants/remove_old_accesses.sql
 \ir tenants/remove_expired_keys.sql

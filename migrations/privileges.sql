@@ -88,6 +88,7 @@ begin
       ('is_administered', 'eventsourcing_all_tenants_owner', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('keep_failure_cause', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('keys_without_tenant', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('list_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_all_tenants_owner}'),
       ('list_cross_tenant_accesses', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('list_dead_letters', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('list_placements', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
@@ -120,6 +121,8 @@ begin
       ('quota_refusal', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('projection_retired', 'eventsourcing_runner_owner', '{eventsourcing_tenant}'),
       ('rebuild_problem', 'eventsourcing_tenant', '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('complete_operation', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator}'),
+      ('record_operation', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator,eventsourcing_all_tenants_owner}'),
       ('record_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator}'),
       ('recorded_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_administrator_owner}'),
       ('read_model_name', null, '{}'),
@@ -230,6 +233,7 @@ begin
       -- locks the row
       ('command_keys', 'eventsourcing_runner_owner', 'update', 'expires_at'),
       ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'select, insert, delete', ''),
+      ('cross_tenant_accesses', 'eventsourcing_all_tenants_owner', 'update', 'completed_at, outcome'),
       ('dead_letters', 'eventsourcing_tenant', 'select, insert, delete', ''),
       ('dead_letters', 'eventsourcing_tenant', 'update', 'rebuild'),
       -- a rebuild across tenants starts over, or replaces the live read model

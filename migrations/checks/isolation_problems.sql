@@ -97,7 +97,7 @@ as $$
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
+        'set_tenant_status', 'list_accesses', 'record_operation', 'complete_operation', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
         'replace_placement', 'moving_tenants', 'tenant_overviews',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'

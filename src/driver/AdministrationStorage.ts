@@ -3,7 +3,8 @@
  * implements it beside `EventStorage` and is tested with `AdministrationStorageSuite` of `effect-eventsourcing/testing`.
  */
 import { Context, type Effect, Schema } from "effect"
-import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import type { NewAccess } from "./accesses.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
 import type { OverviewRequest, TenantOverviewRow, WorkRow } from "./overviews.ts"
 import type { Plan, Quota } from "./quotas.ts"
@@ -367,12 +368,9 @@ export class AdministrationStorage extends Context.Service<
   AdministrationStorage,
   {
     /**
-     * Records an administrative access and returns the id of the record, in the same audit trail as accesses across tenants. The
-     * id is given if the access is also recorded in another storage; otherwise it is a new UUID of version 7.
+     * Records an administrative access and returns the id of the record, in the same audit trail as accesses across tenants.
      */
-    readonly recordAccess: (
-      access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
-    ) => Effect.Effect<string, StorageUnavailable>
+    readonly recordAccess: (access: NewAccess) => Effect.Effect<string, StorageUnavailable>
     /** A tenant with its state and the end of its log; undefined if it is not registered. */
     readonly tenant: (request: Administered) => Effect.Effect<TenantRecord | undefined, StorageUnavailable>
     /**

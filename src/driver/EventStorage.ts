@@ -11,11 +11,19 @@ import type {
   UnknownTenant,
   TenantRefused
 } from "./StoreError.ts"
-import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { TenantId } from "../domain/Tenant.ts"
+import type { AccessCompletion, AccessesRequest, CrossTenantAccessRow, NewAccess } from "./accesses.ts"
 import type { PersonalField } from "../domain/codec/aggregateCodec.ts"
 import type { ForgottenSubjects } from "./subjects.ts"
 
 export type { PersonalField } from "../domain/codec/aggregateCodec.ts"
+export type {
+  AccessCompletion,
+  AccessesRequest,
+  AccessOutcome,
+  CrossTenantAccessRow,
+  NewAccess
+} from "./accesses.ts"
 export type { ForgottenSubject, ForgottenSubjects } from "./subjects.ts"
 
 /** An event to write. Its texts are well formed, contain no U+0000, and are within the limits. */
@@ -346,14 +354,6 @@ export interface UsageRow {
   readonly newStreams: number
 }
 
-/** A recorded access across tenants. */
-export interface CrossTenantAccessRow extends CrossTenantAccess {
-  readonly accessId: string
-  /** Milliseconds since 1970. */
-  readonly accessedAt: number
-  readonly operation: string
-}
-
 /**
  * Storage of the encoded events of all tenants.
  *
@@ -496,13 +496,13 @@ export class EventStorage extends Context.Service<
     ) => Effect.Effect<TenantStatus | "elsewhere" | undefined, ReadError>
     /** The placement to which a tenant has moved; undefined if it has not moved from this storage. */
     readonly movedTo: (tenantId: TenantId) => Effect.Effect<string | undefined, ReadError>
+    /** Records an access across tenants and returns the id of the record. */
+    readonly recordAccess: (access: NewAccess) => Effect.Effect<string, StorageUnavailable>
     /**
-     * Records an access across tenants and returns the id of the record. The id is given if the access is also recorded in
-     * another storage; otherwise it is a new UUID of version 7, greater than those before.
+     * Adds the outcome to the record of an operation that was recorded with parameters by the same login. Returns false, and changes
+     * nothing, if it has an outcome already, or was recorded without parameters.
      */
-    readonly recordAccess: (
-      access: CrossTenantAccess & { readonly operation: string; readonly accessId?: string | undefined }
-    ) => Effect.Effect<string, StorageUnavailable>
+    readonly completeAccess: (completion: AccessCompletion) => Effect.Effect<boolean, StorageUnavailable>
     /**
      * Suspends or resumes a tenant, between two of its appends. Returns its former status. Refuses a tenant that is neither active
      * nor suspended.
@@ -538,10 +538,8 @@ export class EventStorage extends Context.Service<
       readonly limit: number
     }) => Effect.Effect<Page<UsageRow>, StorageUnavailable>
     /** Recorded accesses before a given one, newest first. */
-    readonly listAccesses: (request: {
-      readonly accessId: string
-      readonly before: string | undefined
-      readonly limit: number
-    }) => Effect.Effect<Page<CrossTenantAccessRow>, StorageUnavailable>
+    readonly listAccesses: (
+      request: AccessesRequest
+    ) => Effect.Effect<Page<CrossTenantAccessRow>, StorageUnavailable>
   }
 >()("effect-eventsourcing/EventStorage") {}

@@ -114,6 +114,18 @@ export class TenantMove extends Context.Service<
       tenantId: TenantId,
       options: RunOptions & { readonly to: string }
     ) => Effect.Effect<Moved, MoveError, TenantAdministration>
+    /**
+     * Checks that a tenant can move to a placement, as `start` does, and changes nothing. Returns its placement and the number of events
+     * in its log.
+     */
+    readonly check: (
+      tenantId: TenantId,
+      options: { readonly to: string }
+    ) => Effect.Effect<
+      { readonly from: string; readonly events: number },
+      MoveRefused | StorageUnavailable,
+      TenantAdministration
+    >
     /** Carries on with a move that was interrupted, and removes rows whose grace time is over. */
     readonly resume: (
       tenantId: TenantId,
@@ -337,6 +349,12 @@ const make = (options: Options) =>
           "move",
           tenantId
         )(Effect.flatMap(TenantAdministration, (access) => resume(partsOf(access, given), tenantId))),
+      check: Effect.fnUntraced(function* (tenantId, { to }) {
+        const parts = partsOf(yield* TenantAdministration, {})
+        const { failures, records } = yield* look(parts, tenantId)
+        const from = yield* checked(parts, tenantId, to, records, failures, { removesRest: false })
+        return { from, events: records.get(from)?.position ?? 0 }
+      }),
       status: Effect.fnUntraced(function* (tenantId) {
         const parts = partsOf(yield* TenantAdministration, {})
         const found = yield* find(tenantId, yield* look(parts, tenantId))

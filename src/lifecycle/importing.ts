@@ -41,6 +41,8 @@ export interface ImportOptions extends Verification {
    * cover the tenant. Default: the tenant of the archive.
    */
   readonly into?: TenantId | undefined
+  /** The tenant of the archive. An archive of another one is refused before anything is written. Default: any. */
+  readonly from?: TenantId | undefined
   /**
    * The vault of the tenant to write, and the root key of the archive.
    *
@@ -179,7 +181,15 @@ class Importer {
   }
 
   readonly #begin = Effect.fnUntraced({ self: this }, function* (header: format.Header) {
-    const tenantId = this.#options.into ?? header.tenantId
+    const { from, into } = this.#options
+    if (from !== undefined && header.tenantId !== from)
+      return yield* new InvalidArchive({
+        file: "the archive",
+        line: null,
+        reason: "misplaced",
+        problem: `is of tenant ${header.tenantId}, and one of tenant ${from} was expected`
+      })
+    const tenantId = into ?? header.tenantId
     const seals = yield* makeSeals(header, tenantId, this.#options.keys)
     const accessId = yield* recordAdministration(this.#storage, "import", tenantId)
     const request = { accessId, tenantId, token: header.archiveId }

@@ -67,13 +67,17 @@ const missingPlan = (quota: TenantRecord["quota"], { at, storage }: Side) =>
         plans.some(({ name }) => name === quota.plan) ? undefined : quota.plan
       )
 
-/** Checks that a tenant can move, and removes the rows that it left at the target when it moved away. Returns its placement. */
+/**
+ * Checks that a tenant can move, and removes the rows that it left at the target when it moved away (unless `removesRest` is false).
+ * Returns its placement.
+ */
 export const checked = Effect.fnUntraced(function* (
   parts: Parts,
   tenantId: TenantId,
   to: string,
   records: Records,
-  failures: Failures
+  failures: Failures,
+  { removesRest = true }: { readonly removesRest?: boolean } = {}
 ): Effect.fn.Return<string, MoveRefused | StorageUnavailable> {
   const refuse = (reason: MoveRefused["reason"], problem: string) =>
     new MoveRefused({ tenantId, reason, problem })
@@ -104,7 +108,7 @@ export const checked = Effect.fnUntraced(function* (
       if (state?.status === "moved" && !state.purged) {
         const left = moves.find(({ move, step }) => step === "removing" && move.from === to)
         const arrived = left === undefined ? undefined : yield* sideOf(parts, left.move, left.move.to)
-        if (left !== undefined && arrived !== undefined)
+        if (removesRest && left !== undefined && arrived !== undefined)
           yield* afterwards(
             { ...parts, settings: { ...parts.settings, grace: 0 } },
             left.move,

@@ -264,13 +264,30 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         const state = transactions.log(tenantId)?.administered.state
         return state?.status === "moved" ? state.to : undefined
       }),
-    recordAccess: ({ actor, reason, operation, accessId: given }) =>
+    recordAccess: ({ actor, reason, operation, parameters, accessId: given }) =>
       Effect.map(currentMillis, (accessedAt) => {
         const accessId = given ?? uuidV7Unsafe()
         if (!accesses.some((access) => access.accessId === accessId))
-          accesses.push({ accessId, accessedAt, actor, reason, operation })
+          accesses.push({
+            accessId,
+            accessedAt,
+            actor,
+            reason,
+            operation,
+            ...(parameters === undefined ? undefined : { parameters })
+          })
         return accessId
       }),
+    completeAccess: ({ accessId, outcome }) =>
+      withAccess("complete the record of an operation", accessId, () =>
+        Effect.map(currentMillis, (completedAt) => {
+          const index = accesses.findIndex((access) => access.accessId === accessId)
+          const access = accesses[index]
+          if (access?.parameters === undefined || access.completed !== undefined) return false
+          accesses[index] = { ...access, completed: { completedAt, outcome } }
+          return true
+        })
+      ),
     setTenantStatus: ({ accessId, tenantId, status }) =>
       withAccess("set the status of a tenant", accessId, () => {
         const log = logs.get(tenantId)
@@ -327,10 +344,14 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
           return Effect.succeed({ rows, complete: true })
         }
       ),
-    listAccesses: ({ accessId, before, limit }) =>
+    listAccesses: ({ accessId, before, limit, operation }) =>
       withAccess("list cross-tenant accesses", accessId, () => {
         const older = accesses
           .filter((access) => before === undefined || access.accessId < before)
+          .filter(
+            (access) =>
+              operation === undefined || (access.parameters !== undefined && access.operation === operation)
+          )
           .toSorted((one, other) => (one.accessId < other.accessId ? 1 : -1))
         return Effect.succeed({ rows: older.slice(0, limit), complete: older.length <= limit })
       })

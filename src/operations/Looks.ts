@@ -4,6 +4,7 @@
  */
 import { Schema } from "effect"
 import { TenantId } from "../domain/Tenant.ts"
+import { Outcome } from "./Acts.ts"
 
 const at = (description: string) => Schema.DateTimeUtcFromString.annotate({ description })
 const position = (description: string) => Schema.Int.annotate({ description, examples: [17] })
@@ -362,8 +363,18 @@ export const AccessView = Schema.Struct({
   accessedAt: at("The time of the access."),
   actor: text("The person or program.", "ada"),
   reason: text("The reason.", "alert 17"),
-  operation: text("The operation.", "Operations.log 0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e payloads masked")
-}).annotate({ identifier: "AccessView", description: "A recorded look or operation." })
+  operation: text("The operation.", "Operations.log 0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e payloads masked"),
+  parameters: Schema.Json.annotate({
+    description: "The parameters of an action; null for a look.",
+    examples: [{ dryRun: false }]
+  }),
+  completedAt: Schema.NullOr(
+    at(
+      "The time at which the action ended; null while it runs, after its process was killed, and for a look."
+    )
+  ),
+  outcome: Schema.NullOr(Outcome)
+}).annotate({ identifier: "AccessView", description: "A recorded look or action." })
 
 /** A page of recorded accesses. */
 export type AccessPage = typeof AccessPage.Type

@@ -2,7 +2,7 @@
  * Looking after tenants: one contract for everything that an operator sees of a store. A command line, an HTTP API and a page are
  * clients of it.
  */
-import { Context, type DateTime, Effect, Layer, Option, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, Option, Schema, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
@@ -19,13 +19,19 @@ import {
   type OverviewOrder,
   type TenantOverviewRow
 } from "../driver/AdministrationStorage.ts"
-import { type EventQueryItem, EventStorage, type TenantStatus } from "../driver/EventStorage.ts"
+import {
+  type CrossTenantAccessRow,
+  type EventQueryItem,
+  EventStorage,
+  type TenantStatus
+} from "../driver/EventStorage.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import * as Hints from "../projection/hints.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { eventView, timeOf, timeOrNull } from "./eventView.ts"
+import { Outcome } from "./Acts.ts"
 import type * as Looks from "./Looks.ts"
 import { type Grant, PayloadGrant } from "./PayloadGrant.ts"
 import { makeProjectionViews } from "./projectionViews.ts"
@@ -231,6 +237,19 @@ const quotaOf = (quota: TenantOverviewRow["quota"]): Looks.TenantSummary["quota"
   const { eventBytes, events, rate } = quota
   return { events: events ?? null, rate: rate ?? null, eventBytes: eventBytes ?? null, plan: null }
 }
+
+const outcomeOf = Schema.decodeUnknownOption(Outcome)
+
+const accessView = ({ completed, parameters, ...row }: CrossTenantAccessRow): Looks.AccessView => ({
+  accessId: row.accessId,
+  accessedAt: timeOf(row.accessedAt),
+  actor: row.actor,
+  reason: row.reason,
+  operation: row.operation,
+  parameters: parameters ?? null,
+  completedAt: timeOrNull(completed?.completedAt),
+  outcome: completed === undefined ? null : Option.getOrNull(outcomeOf(completed.outcome))
+})
 
 const shownAs = ({ payloads, personal }: Grant): string =>
   `payloads ${payloads}${personal ? " with personal data" : ""}`
@@ -494,13 +513,7 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
               if (actor !== undefined && row.actor !== actor) continue
               if (operation !== undefined && !row.operation.startsWith(operation)) continue
               if (tenantId !== undefined && !row.operation.includes(tenantId)) continue
-              accesses.push({
-                accessId: row.accessId,
-                accessedAt: timeOf(row.accessedAt),
-                actor: row.actor,
-                reason: row.reason,
-                operation: row.operation
-              })
+              accesses.push(accessView(row))
               if (accesses.length === most) return { accesses, next: cursor }
             }
             if (page.complete) return { accesses, next: null }

@@ -13,6 +13,7 @@ import { byCodePoints } from "../driver/codePoints.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { timeOf, timeOrNull } from "./eventView.ts"
+import { causesOf, keyOf, type LetterCause, readLetters } from "./letters.ts"
 import type { DeadLetterGroup, DeadLetterGroups, ProjectionView } from "./Looks.ts"
 
 /** The storages that the looks read. */
@@ -30,9 +31,6 @@ const searchedPositions = 50_000
 
 /** A projection with work is stalled if no worker has recorded anything for this time, in milliseconds. */
 const stalledAfter = 60_000
-
-const keyOf = ({ projection, version }: Pick<WorkRow, "projection" | "version">): string =>
-  JSON.stringify([projection, version])
 
 const idle: Omit<WorkRow, "projection" | "version" | "tables"> = {
   rebuild: false,
@@ -197,27 +195,9 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
     at: Administered,
     limit: number
   ): Effect.fn.Return<DeadLetterGroups, ReadError> {
-    const letters: Array<DeadLetterRow> = []
-    let complete = false
-    for (let after = 0; !complete && after < limit;) {
-      const page = yield* administration.readDeadLetters({
-        ...at,
-        after,
-        limit: Math.min(500, limit - after)
-      })
-      for (const letter of page.rows) if (letter.discarded === undefined) letters.push(letter)
-      after += page.rows.length
-      complete = page.complete || page.rows.length === 0
-    }
-    const causes = new Map<string, FailureRecord>()
-    for (const key of new Map(letters.map((letter) => [keyOf(letter), letter])).values())
-      for (const failure of yield* failuresOf(at, key))
-        if (!failure.rebuild) causes.set(JSON.stringify([keyOf(key), failure.position]), failure)
+    const { complete, letters } = yield* readLetters(administration, at, limit)
+    const causeOf = yield* causesOf(projections, at, letters)
     const groups = new Map<string, Array<DeadLetterRow>>()
-    const causeOf = (letter: DeadLetterRow) => {
-      const cause = causes.get(JSON.stringify([keyOf(letter), letter.position]))
-      return { kind: cause?.kind ?? null, error: letter.error, frame: frameOf(cause) }
-    }
     for (const letter of letters) {
       const key = JSON.stringify([keyOf(letter), causeOf(letter)])
       const group = groups.get(key)
@@ -234,19 +214,12 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
   return { list, deadLetters }
 }
 
-/** Where the failure arose, without the message before it. */
-const frameOf = (cause: FailureRecord | undefined): string | null =>
-  cause?.stack
-    .split("\n")
-    .map((line) => line.trim())
-    .find((line) => line.startsWith("at ")) ?? null
-
 const largestFirst = (one: DeadLetterGroup, other: DeadLetterGroup): number =>
   other.events - one.events || byCodePoints(one.projection, other.projection) || one.version - other.version
 
 const groupOf = (
   letters: ReadonlyArray<DeadLetterRow>,
-  causeOf: (letter: DeadLetterRow) => Pick<DeadLetterGroup, "kind" | "error" | "frame">
+  causeOf: (letter: DeadLetterRow) => LetterCause
 ): ReadonlyArray<DeadLetterGroup> => {
   const [first] = letters
   if (first === undefined) return []

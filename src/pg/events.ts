@@ -4,11 +4,11 @@
  */
 import type { PgClient, PgConnection } from "@effect/sql-pg"
 import { Context, type Duration, Effect, type Scope } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import * as EventStorage from "../driver/EventStorage.ts"
 import type * as groupCommit from "./groupCommit.ts"
 import type * as groupLoads from "./groupLoads.ts"
+import { make as makeAccesses } from "./accesses.ts"
 import { make as makeAppend } from "./append.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import { isPgClient, make as makeAnnouncements } from "./announcements.ts"
@@ -308,19 +308,7 @@ export const make = (
           ),
           ([row]) => row?.[0] ?? undefined
         ),
-      recordAccess: ({ actor, reason, operation, accessId: given }) =>
-        Effect.suspend(() => {
-          const accessId = given ?? uuidV7Unsafe()
-          return Effect.as(
-            acrossTenants(
-              "record a cross-tenant access",
-              "select eventsourcing.record_cross_tenant_access($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text)",
-              [accessId, actor, reason, operation],
-              { commits: true }
-            ),
-            accessId
-          )
-        }),
+      ...makeAccesses(acrossTenants),
       setTenantStatus: ({ accessId, tenantId, status }) =>
         Effect.flatMap(
           acrossTenants<[EventStorage.TenantStatus | null]>(
@@ -376,22 +364,6 @@ export const make = (
             })),
             complete: rows.at(-1)?.[6] !== true
           })
-        ),
-      listAccesses: ({ accessId, before, limit }) =>
-        Effect.map(
-          acrossTenants<[string, Date, string, string, string]>(
-            "list cross-tenant accesses",
-            "select access_id::pg_catalog.text, accessed_at, actor, reason, operation from eventsourcing.list_cross_tenant_accesses($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3::integer)",
-            [accessId, before ?? null, oneMore(limit)]
-          ),
-          (rows) =>
-            pageOf(rows, limit, ([id, accessedAt, actor, reason, operation]) => ({
-              accessId: id,
-              accessedAt: accessedAt.getTime(),
-              actor,
-              reason,
-              operation
-            }))
         )
     })
   })

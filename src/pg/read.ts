@@ -5,6 +5,7 @@ import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { queryJson } from "./appendBatch.ts"
 import * as chunks from "./chunks.ts"
+import type { StatementOptions } from "./statement.ts"
 
 const readAllLogsSql =
   'select tenant_id::pg_catalog.text, "position", aggregate_type, aggregate_id, version, event_id::pg_catalog.text, event_type, ' +
@@ -44,10 +45,11 @@ type OfTenant = <Row>(
 ) => Effect.Effect<ReadonlyArray<Row>, ReadError>
 
 /** Runs a query across tenants. */
-type AcrossTenants = <Row>(
+export type AcrossTenants = <Row>(
   operation: string,
   text: string,
-  parameters: ReadonlyArray<unknown>
+  parameters: ReadonlyArray<unknown>,
+  execution?: StatementOptions
 ) => Effect.Effect<ReadonlyArray<Row>, StorageUnavailable>
 
 /** The read methods of the driver. */

@@ -11,7 +11,7 @@ import { annotate, messagingOf, spanned, spannedStream } from "../telemetry/span
 import { attribute } from "../telemetry/Telemetry.ts"
 import * as progress from "./progress.ts"
 import * as rebuilds from "./rebuilds.ts"
-import { replay } from "./deadLetters.ts"
+import { replay, type ReplayOptions } from "./deadLetters.ts"
 import { listTenants, recordAccess } from "../store/crossTenant.ts"
 import { confirm } from "./keptPosition.ts"
 import type * as Projection from "./Projection.ts"
@@ -30,6 +30,7 @@ import * as ProjectionStorage from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import { AllTenants, type CurrentTenant, type TenantId } from "../domain/Tenant.ts"
 
+export type { ReplayOptions } from "./deadLetters.ts"
 export type { Failure, Rebuild, Status } from "./progress.ts"
 export type { RebuildProgress } from "./rebuilds.ts"
 
@@ -131,7 +132,8 @@ export class ProjectionManager extends Context.Service<
      * Handlers see the read model as it is now, with later events in it.
      */
     readonly replayDeadLetters: <P extends Projection.Any>(
-      projection: P
+      projection: P,
+      options?: ReplayOptions
     ) => Effect.Effect<number, ReplayFailed | ReadError, Projection.Requirements<P> | CurrentTenant>
     /** Removes a dead letter for a reason of 1 to 1,000 characters. Both are recorded. */
     readonly discardDeadLetter: (
@@ -348,7 +350,7 @@ const make = Effect.gen(function* () {
           )
         )
       ),
-    replayDeadLetters: <P extends Projection.Any>(projection: P) =>
+    replayDeadLetters: <P extends Projection.Any>(projection: P, options: ReplayOptions = {}) =>
       spanned("replay", projection.name, (_services, span) =>
         Effect.gen(function* () {
           annotate(span, messagingOf("replay", projection))
@@ -363,7 +365,7 @@ const make = Effect.gen(function* () {
                 operation: `ProjectionManager.replayDeadLetters ${projection.name}`
               })
           // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the handlers require nothing else
-          const replayed = yield* replay(storages, projection, key, accessId) as Effect.Effect<
+          const replayed = yield* replay(storages, projection, key, accessId, options) as Effect.Effect<
             number,
             ReplayFailed | ReadError,
             Projection.Requirements<P>

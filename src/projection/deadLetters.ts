@@ -16,6 +16,14 @@ import { storedTypes } from "../domain/storedTypes.ts"
 
 const pageSize = 100
 
+/** Settings of a replay of dead letters. */
+export interface ReplayOptions {
+  /** Replays the dead letters at these positions alone. Default: all of them. */
+  readonly positions?: ReadonlyArray<number> | undefined
+  /** Runs after each dead letter that was replayed, with its position. */
+  readonly onReplayed?: ((position: number) => Effect.Effect<void>) | undefined
+}
+
 /**
  * Handles dead letters again, in order, each in a transaction that also removes it. Returns their number. `accessId` is the
  * recorded access of a projection across tenants.
@@ -24,9 +32,11 @@ export const replay = (
   { events, projections: storage }: Storages,
   projection: Any,
   key: TenantProjection,
-  accessId: string | undefined
+  accessId: string | undefined,
+  { onReplayed, positions }: ReplayOptions
 ): Effect.Effect<number, ReplayFailed | ReadError, unknown> =>
   Effect.gen(function* () {
+    const wanted = positions === undefined ? undefined : new Set(positions)
     const byType = new Map(projection.aggregates.map((aggregate) => [aggregate.type, aggregate]))
     let replayed = 0
 
@@ -101,10 +111,13 @@ export const replay = (
       const letters = yield* storage.deadLetters({ ...key, after, limit: pageSize })
       if (letters.length === 0) return replayed
       for (const letter of letters) {
+        after = letter.position
+        if (wanted?.has(letter.position) === false) continue
         const replaying = storage.transaction(key.tenantId, replayOne(letter), accessId)
         // Committed dead letters are removed already.
-        if (yield* repeatable("replay a dead letter", replaying)) replayed++
-        after = letter.position
+        if (!(yield* repeatable("replay a dead letter", replaying))) continue
+        replayed++
+        yield* onReplayed?.(letter.position) ?? Effect.void
       }
     }
   })

@@ -112,6 +112,7 @@ export const make = <M extends Backend>(
     movedTo: (tenantId) =>
       read("find the new place of a tenant", tenantId, (events) => events.movedTo(tenantId)),
     recordAccess: (access) => router.recordAccess(access),
+    completeAccess: (completion) => router.completeAccess(completion),
     setTenantStatus: (request) =>
       router.ofTenant(request.tenantId, (backend) =>
         Effect.andThen(
@@ -146,14 +147,21 @@ export const make = <M extends Backend>(
         compare: (one, other) => compareTexts(one.tenantId, other.tenantId) || one.day - other.day,
         keep: keepCurrent
       }),
-    listAccesses: ({ accessId, before, limit }) =>
+    listAccesses: ({ before, ...request }) =>
       mergedPage({
         start: before,
-        limit,
-        read: (to) => pages(accessId, (events) => events.listAccesses({ accessId, before: to, limit })),
+        limit: request.limit,
+        read: (to) => pages(request.accessId, (events) => events.listAccesses({ ...request, before: to })),
         cursorOf: (row): string | undefined => row.accessId,
         compare: (one, other) => compareTexts(other.accessId, one.accessId),
-        keep: () => Effect.succeed(() => true)
+        // an outcome may be recorded in one storage and not yet in another
+        keep: (rows) =>
+          Effect.sync(() => {
+            const completed = new Set(
+              rows.flatMap(({ row }) => (row.completed === undefined ? [] : [row.accessId]))
+            )
+            return ({ row }) => row.completed !== undefined || !completed.has(row.accessId)
+          })
       })
   })
 }

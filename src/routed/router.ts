@@ -1,7 +1,7 @@
 /** Routes operations to the storage of their tenant. */
 import { Cache, Cause, Context, Duration, Effect, Exit, Option, Scope } from "effect"
 import type { AdministrationStorage } from "../driver/AdministrationStorage.ts"
-import type { EventStorage } from "../driver/EventStorage.ts"
+import type { AccessCompletion, EventStorage, NewAccess } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { isMoved, isMovedRead } from "../driver/moves.ts"
 import { repeatable } from "../driver/repeatable.ts"
@@ -13,7 +13,7 @@ import {
   OtherFailure,
   TenantRefused
 } from "../driver/StoreError.ts"
-import type { CrossTenantAccess, TenantId } from "../domain/Tenant.ts"
+import type { TenantId } from "../domain/Tenant.ts"
 import type { TenantDirectory } from "./TenantDirectory.ts"
 import { Homes } from "./homes.ts"
 import * as OpenStorages from "./openStorages.ts"
@@ -55,7 +55,7 @@ const includedFor = Duration.minutes(1)
 const maxIncluded = 10_000
 
 interface Access {
-  readonly access: CrossTenantAccess & { readonly operation: string }
+  readonly access: NewAccess
   /** Placements in which it is recorded. */
   readonly at: Set<string>
 }
@@ -337,9 +337,7 @@ export class Router<M extends Backend> {
   }
 
   /** Records an access in the first storage that can be reached. {@link requireAccess} records it in the others. */
-  readonly recordAccess = (
-    access: CrossTenantAccess & { readonly operation: string }
-  ): Effect.Effect<string, StorageUnavailable> =>
+  readonly recordAccess = (access: NewAccess): Effect.Effect<string, StorageUnavailable> =>
     Effect.flatMap(this.directory.placements, (placements) => {
       const record = (index: number): Effect.Effect<string, StorageUnavailable> => {
         const placement = placements[index]
@@ -369,6 +367,31 @@ export class Router<M extends Backend> {
           )
       }
       return record(0)
+    })
+
+  /** Records the outcome of an operation wherever this process has recorded the operation. */
+  readonly completeAccess = (completion: AccessCompletion): Effect.Effect<boolean, StorageUnavailable> =>
+    Effect.suspend(() => {
+      const found = this.#accesses.get(completion.accessId)
+      if (found === undefined)
+        return Effect.fail(
+          new StorageUnavailable({
+            reason: new OtherFailure({
+              operation: "complete the record of an operation",
+              retryable: false,
+              code: "ES004",
+              remedy: "this process has not recorded the operation, or 10,000 others since"
+            })
+          })
+        )
+      return Effect.map(
+        Effect.forEach(
+          found.at,
+          (placement) => this.storages.use(placement, ({ events }) => events.completeAccess(completion)),
+          { concurrency }
+        ),
+        (answers) => answers.includes(true)
+      )
     })
 
   readonly #remember = (accessId: string, access: Access): void => {

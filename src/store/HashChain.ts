@@ -136,6 +136,10 @@ export interface VerifyOptions {
   readonly from?: number | undefined
   /** An earlier {@link head}, which the chain must contain or continue. */
   readonly anchor?: Anchor | undefined
+  /** Runs after each page, with the last position that was read and that of the end. */
+  readonly onProgress?:
+    | ((progress: { readonly position: number; readonly end: number }) => Effect.Effect<void>)
+    | undefined
 }
 
 /** The result of a verification. */
@@ -246,6 +250,7 @@ export const verify = (
           if (failure !== undefined) return yield* failure
         }
         if (page.rows.length === 0 || (page.complete && next <= end)) return yield* broken(next, "missing")
+        yield* options.onProgress?.({ position: next - 1, end }) ?? Effect.void
       }
       if (started === undefined) return yield* new NoHashChain({ tenantId })
       if (anchor !== undefined && anchor.position > end)

@@ -1,9 +1,10 @@
 /**
- * The contract of `Operations` as tests: the looks of an operator on a driver.
+ * The contract of `Operations` and `Actions` as tests: the looks and the actions of an operator on a driver.
  */
 import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { Storages } from "../operations/Operations.ts"
+import { actions } from "./operations/actions.ts"
 import { logs } from "./operations/logs.ts"
 import { work } from "./operations/work.ts"
 
@@ -31,6 +32,7 @@ export const suite = <E = never>(options: Options<E>): void => {
     layer(options.layer, { excludeTestServices: true })("operations", (it) => {
       describe("logs", () => logs(it))
       describe("work", () => work(it))
+      describe("actions", () => actions(it))
     })
   })
 }

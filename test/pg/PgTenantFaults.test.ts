@@ -234,7 +234,7 @@ for (const server of servers) {
             const tenant = yield* Tenant.generate
             const registry = yield* TenantRegistry
             const { outside } = yield* TenantDatabase
-            for (const statement of ["provision_tenant", "record_cross_tenant_access", "set_tenant_status"]) {
+            for (const statement of ["provision_tenant", "record_operation", "set_tenant_status"]) {
               const { done } = proxy.cut(statement, moment)
               yield* registry.provision(tenant)
               yield* registry.suspend(tenant).pipe(acrossTenants)
