@@ -137,11 +137,21 @@ export const inChildren: StartWorker = Effect.fnUntraced(function* (connection) 
     })
     let take: (line: Record | "done") => void = () => {}
     createInterface({ input: child.stdout }).on("line", (line) => take(JSON.parse(line) as Record | "done"))
-    const closed = new Promise<void>((resolve) => child.once("close", () => resolve()))
+    let isKilled = false
+    // A crash is not a kill: it must fail the test.
+    const closed = new Promise<void>((resolve, reject) =>
+      child.once("close", (code, signal) => {
+        if (isKilled) resolve()
+        else reject(new Error(`the process of a history ended by itself: ${signal ?? code}`))
+      })
+    )
+    // Between two tasks nobody waits for it; the next one would.
+    closed.catch(() => {})
     // It may be killed before it reads.
     child.stdin.on("error", () => {})
     return {
       kill: () => {
+        isKilled = true
         child.kill("SIGKILL")
         return closed
       },
