@@ -4,8 +4,8 @@
 export const rooms = [
   "testing",
   "pg",
-  "http",
   "operations",
+  "http",
   "lifecycle",
   "forgetting",
   "projection",
@@ -43,6 +43,7 @@ export const opened = [
   "forgetting/openVault",
   "forgetting/vaultFailures",
   "forgetting/envelope",
+  "http/problemType",
   "pg/sqlErrors",
   "projection/hints",
   "routed/administration",

@@ -6,7 +6,16 @@ import { Schema } from "effect"
 import { TenantId } from "../domain/Tenant.ts"
 import { Outcome } from "./Acts.ts"
 
-const at = (description: string) => Schema.DateTimeUtcFromString.annotate({ description })
+const at = (description: string) =>
+  Schema.DateTimeUtcFromString.annotate({ description }).pipe(
+    Schema.annotateEncoded({ description, examples: ["2026-11-30T12:00:00.000Z"] })
+  )
+const tenant = TenantId.pipe(
+  Schema.annotateEncoded({
+    description: "The id of the tenant.",
+    examples: ["0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e"]
+  })
+)
 const position = (description: string) => Schema.Int.annotate({ description, examples: [17] })
 const count = (description: string) => Schema.Int.annotate({ description, examples: [3] })
 const text = (description: string, example: string) =>
@@ -40,7 +49,7 @@ const Limits = Schema.Struct({
 export type TenantSummary = typeof TenantSummary.Type
 /** Schema of a tenant in a list. */
 export const TenantSummary = Schema.Struct({
-  tenantId: TenantId,
+  tenantId: tenant,
   status: Status,
   createdAt: at("The time at which it was registered."),
   head: position("The last position of its log; 0 if it is empty."),
@@ -67,7 +76,7 @@ export type TenantCursor = typeof TenantCursor.Type
 /** Schema of the place of a tenant in a list, to go on after it. */
 export const TenantCursor = Schema.Struct({
   value: Schema.Finite.annotate({ description: "The value by which the list is ordered.", examples: [0] }),
-  tenantId: TenantId
+  tenantId: tenant
 }).annotate({ identifier: "TenantCursor", description: "The last tenant of a page." })
 
 /** A page of tenants. */

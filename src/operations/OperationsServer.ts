@@ -1,0 +1,54 @@
+/**
+ * `Operations` as routes in the user's HTTP server.
+ *
+ * **Example** (Routes below `/operations`, for those who have a token)
+ *
+ * ```ts
+ * const Routes = OperationsServer.layer({
+ *   path: "/operations",
+ *   authorize: (request) =>
+ *     request.headers["authorization"] === `Bearer ${token}`
+ *       ? Effect.succeed({ actor: "ada", tenants: "all" })
+ *       : Effect.fail(new OperatorAccess.OperatorUnknown())
+ * }).pipe(Layer.provide(Operations.layer({ aggregates })))
+ * ```
+ */
+import { Effect, Layer } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
+import { HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
+import * as ApiHandlers from "./apiHandlers.ts"
+import type { Operations } from "./Operations.ts"
+import { Api } from "./OperationsApi.ts"
+import * as OperatorAccess from "./OperatorAccess.ts"
+
+/** Settings of the routes. */
+export interface Options<R = never> {
+  /** The path of the routes, such as `/operations`. Default: the root. */
+  readonly path?: `/${string}` | undefined
+  /** Decides on the operator of each request, from a verified credential. */
+  readonly authorize: OperatorAccess.Authorize<R>
+}
+
+/**
+ * The routes of `OperationsApi.Api`, and its description at `openapi.json` below the path.
+ *
+ * **Gotchas**
+ *
+ * The description is public. It has no data.
+ */
+export const layer = <R = never>({
+  authorize,
+  path = "/"
+}: Options<R>): Layer.Layer<never, never, HttpRouter.HttpRouter | Operations | R> => {
+  const Prefixed = Layer.effect(
+    HttpRouter.HttpRouter,
+    Effect.map(HttpRouter.HttpRouter, (router) => (path === "/" ? router : router.prefixed(path)))
+  )
+  return HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
+    Layer.provide(ApiHandlers.layer),
+    Layer.provide(OperatorAccess.layer(authorize)),
+    Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
+    Layer.provide(Layer.fresh(Prefixed)),
+    Layer.provide(HttpServer.layerServices)
+  )
+}
