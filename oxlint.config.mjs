@@ -2,6 +2,7 @@
 
 /** From the top: a room imports rooms below it. */
 export const rooms = [
+  "cli",
   "testing",
   "pg",
   "operations",
@@ -44,6 +45,7 @@ export const opened = [
   "forgetting/vaultFailures",
   "forgetting/envelope",
   "http/problemType",
+  "lifecycle/archiveFormat",
   "pg/sqlErrors",
   "projection/hints",
   "routed/administration",
@@ -85,12 +87,12 @@ const patternsFor = (room, up) => {
             message: `Rooms import down the list only, and this one is above ${room}.`
           }
         ]),
-    ...(room === "testing" || room === "pg"
+    ...(room === "testing" || room === "pg" || room === "cli"
       ? []
       : [
           {
             regex: "^(@|vitest|node:)",
-            message: "Only src/pg and src/testing know a driver or Node: the rest runs on every platform."
+            message: "Only src/pg, src/testing and src/cli know a driver or Node: the rest runs on every platform."
           }
         ]),
     {

@@ -107,7 +107,7 @@ describe("the rooms of src", () => {
   })
 
   it("know PostgreSQL only in pg: its client and SQLSTATEs", () => {
-    const elsewhere = files.filter((file) => !/^(pg|testing)\//.test(file))
+    const elsewhere = files.filter((file) => !/^(pg|testing|cli)\//.test(file))
     assert.deepStrictEqual(
       elsewhere.filter((file) =>
         importsOf(file).some((specifier) => /^(@effect\/sql-pg|@electric-sql)/.test(specifier))

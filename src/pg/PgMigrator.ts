@@ -34,6 +34,19 @@ export const applied: Effect.Effect<number, Migrate.MigrationError, SqlClient.Sq
   Migrate.appliedNumber()
 
 /**
+ * The paths of the files that {@link run} would apply; empty if the database is up to date or newer. Changes nothing.
+ *
+ * **When to use**
+ *
+ * Before a deployment, or in a pipeline that must fail until somebody has migrated. Only the owner of the database may look.
+ */
+export const pending: Effect.Effect<
+  ReadonlyArray<string>,
+  Migrate.MigrationError,
+  SqlClient.SqlClient
+> = Migrate.unapplied({ files, number: latest })
+
+/**
  * Applies the files that the database lacks or has with another text. Returns their paths, such as `append/append.sql`.
  *
  * **When to use**

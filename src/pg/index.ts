@@ -2,6 +2,7 @@
  * Event sourcing on PostgreSQL, and on the embedded PGlite.
  */
 export * as PgCheck from "./PgCheck.ts"
+export * as PgDoctor from "./PgDoctor.ts"
 export * as PgEmbedded from "./PgEmbedded.ts"
 export * as PgKeyVault from "./PgKeyVault.ts"
 export * as PgMigrator from "./PgMigrator.ts"

@@ -165,7 +165,9 @@ export const appliedNumber = (
 const tableOf = ({ schema = "eventsourcing" }: Target): string => `${schema}.schema_files`
 
 /** Files that the database lacks or has with another text. */
-const pending = Effect.fnUntraced(function* (target: Target) {
+export const pending = Effect.fnUntraced(function* (
+  target: Target
+): Effect.fn.Return<ReadonlyArray<SqlFile>, SqlError.SqlError, SqlClient.SqlClient> {
   const { files } = target
   const table = tableOf(target)
   const sql = yield* SqlClient.SqlClient
@@ -186,6 +188,19 @@ const pending = Effect.fnUntraced(function* (target: Target) {
     return once.test(file.path) ? known === undefined : known !== sha256(file)
   })
 })
+
+/** The paths of the files that {@link migrate} would apply. */
+export const unapplied = (
+  target: Target
+): Effect.Effect<ReadonlyArray<string>, MigrationError, SqlClient.SqlClient> =>
+  Effect.flatMap(appliedNumber(target.schema), (applied) =>
+    applied > target.number
+      ? Effect.succeed([])
+      : Effect.mapBoth(pending(target), {
+          onSuccess: (files) => files.map(({ path }) => path),
+          onFailure: toMigrationError
+        })
+  )
 
 /** The number of the lock that migrators of one database take. */
 const lock = 7_305_214
