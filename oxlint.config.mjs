@@ -92,7 +92,8 @@ const patternsFor = (room, up) => {
       : [
           {
             regex: "^(@|vitest|node:)",
-            message: "Only src/pg, src/testing and src/cli know a driver or Node: the rest runs on every platform."
+            message:
+              "Only src/pg, src/testing and src/cli know a driver or Node: the rest runs on every platform."
           }
         ]),
     {

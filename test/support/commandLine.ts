@@ -85,4 +85,4 @@ export const runCommand = (
 export const urlOf = ({ database, host, password, port, username, url }: Connection): string =>
   url !== undefined
     ? Redacted.value(url)
-    : `postgresql://${username ?? "postgres"}:${password === undefined ? "" : Redacted.value(password)}@${host}:${port}/${database}`
+    : `postgresql://${username ?? "postgres"}:${Redacted.isRedacted(password) ? Redacted.value(password) : ""}@${host}:${port}/${database}`
