@@ -93,6 +93,7 @@
 \ir projections/remove_dead_letter.sql
 \ir projections/projection_status.sql
 \ir projections/resume_projection.sql
+\ir projections/pause_projection.sql
 \ir projections/projection_retired.sql
 \ir projections/twin_difference.sql
 \ir projections/rebuild_problem.sql

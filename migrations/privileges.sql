@@ -137,6 +137,7 @@ begin
       ('renew_twins', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
       ('require_cross_tenant_access', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants,eventsourcing_administrator_owner,eventsourcing_all_tenants_owner,eventsourcing_runner_owner}'),
       ('require_visible', null, '{eventsourcing_tenant,eventsourcing_all_tenants}'),
+      ('pause_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('resume_projection', 'eventsourcing_tenant', '{eventsourcing_tenant}'),
       ('resume_projections', 'eventsourcing_all_tenants_owner', '{eventsourcing_all_tenants}'),
       ('retire_projection', 'eventsourcing_runner_owner', '{eventsourcing_all_tenants}'),

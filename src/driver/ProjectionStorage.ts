@@ -83,6 +83,9 @@ export type SwitchOutcome =
   | "waiting"
   | "switched"
 
+/** The summary of a projection that an operator has paused, in the place of that of a failure. */
+export const pausedError = "paused by an operator"
+
 /** A projection and one of its tenants. */
 export interface TenantProjection extends ProjectionKey {
   readonly tenantId: TenantId
@@ -311,6 +314,12 @@ export class ProjectionStorage extends Context.Service<
     ) => Effect.Effect<boolean, ReadError>
     /** The progress of the live read model with a tenant, and of a rebuild. Empty if no worker has ever claimed it. */
     readonly progress: (key: TenantProjection) => Effect.Effect<ReadonlyArray<Progress>, ReadError>
+    /**
+     * Stops a projection for a tenant until it is resumed, after waiting for the worker on it, also before its first event. It is
+     * parked then with {@link pausedError}. Returns false, and changes nothing, if it is parked until it is resumed anyway, if the
+     * tenant is not registered, or if the version is retired.
+     */
+    readonly pause: (key: TenantProjection) => Effect.Effect<boolean, ReadError>
     /** Lets a parked projection try again. Returns true if it was parked. */
     readonly resume: (key: TenantProjection) => Effect.Effect<boolean, ReadError>
     /**

@@ -385,6 +385,26 @@ export const make = (
           })
         )
       ),
+    pause: (key) =>
+      Effect.flatMap(events.tenantStatus(key.tenantId), (status) =>
+        status === undefined || isRetired(key)
+          ? Effect.succeed(false)
+          : Effect.map(
+              change(key, false, (found) => {
+                const row = found ?? newRow(key, false)
+                return row.parked && row.retryAt === Infinity
+                  ? row
+                  : {
+                      ...row,
+                      parked: true,
+                      retryAt: Infinity,
+                      error: ProjectionStorage.pausedError,
+                      failureKind: undefined
+                    }
+              }),
+              ({ row }) => row?.parked !== true || row.retryAt !== Infinity
+            )
+      ),
     resume: (key) =>
       Effect.map(
         Effect.forEach([false, true], (rebuild) =>

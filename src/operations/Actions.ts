@@ -83,6 +83,13 @@ export class Actions extends Context.Service<
     /** Removes the quota of the tenant. */
     readonly clearQuota: Plain
 
+    /** Stops projections of the tenant until they are resumed: those that have worked for it, and those of the program. */
+    readonly pauseProjections: (request?: Acts.ProjectionFilter) => Done<OnTenant>
+    /**
+     * Stops projections for all tenants that are registered now, one after another, until they are resumed. Run it again to go on
+     * after an interruption, or for tenants that came later.
+     */
+    readonly pauseProjectionsOfAll: (request?: Acts.ProjectionFilter) => Steps<AllTenants>
     /** Lets parked projections of the tenant, and parked rebuilds, try again. */
     readonly resumeProjections: (request?: Acts.ProjectionFilter) => Done<OnTenant>
     /** Lets parked projections of all tenants, and parked rebuilds, try again. */

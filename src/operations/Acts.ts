@@ -33,6 +33,8 @@ export const ActionName = Schema.Literals([
   "releaseTenant",
   "setQuota",
   "clearQuota",
+  "pauseProjections",
+  "pauseProjectionsOfAll",
   "resumeProjections",
   "resumeProjectionsOfAll",
   "rebuild",

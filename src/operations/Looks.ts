@@ -228,9 +228,9 @@ export const ProjectionView = Schema.Struct({
     description: "True if the program has the projection.",
     examples: [true]
   }),
-  state: Schema.Literals(["running", "behind", "stalled", "parked", "rebuilding"]).annotate({
+  state: Schema.Literals(["running", "behind", "stalled", "parked", "paused", "rebuilding"]).annotate({
     description:
-      "running: it has handled everything. behind: it has work. stalled: it has work, and no worker has recorded progress for a minute. parked: a failure has stopped it. rebuilding: a rebuild is under way.",
+      "running: it has handled everything. behind: it has work. stalled: it has work, and no worker has recorded progress for a minute. parked: a failure has stopped it. paused: an operator has stopped it. rebuilding: a rebuild is under way.",
     examples: ["running"]
   }),
   position: position("The last position in its read model."),

@@ -7,10 +7,12 @@ import type { StorageUnavailable } from "../driver/StoreError.ts"
 import type * as Projection from "../projection/Projection.ts"
 import type { ProjectionManager, RebuildProgress } from "../projection/ProjectionManager.ts"
 import { CannotRebuild } from "../projection/ProjectionError.ts"
+import { keyOf } from "./letters.ts"
 import { listTenants } from "../store/crossTenant.ts"
 import type { ActionUnavailable, ProjectionFilter, ProjectionVersion, Rebuild } from "./Acts.ts"
 import {
   type Recorder,
+  reporting,
   required,
   type Running,
   type RunningAt,
@@ -30,7 +32,7 @@ const matches =
 
 /** The names and versions in rows, each once. */
 const keysOf = (
-  rows: ReadonlyArray<WorkRow>
+  rows: ReadonlyArray<Pick<WorkRow, "projection" | "version">>
 ): ReadonlyArray<{ readonly name: string; readonly version: number }> => [
   ...new Map(
     rows.map(({ projection, version }) => [
@@ -192,7 +194,70 @@ export const make = (
       }
     })
 
+  /** The versions that match and are not stopped until they are resumed. */
+  const pausable = Effect.fnUntraced(function* (at: Administered, request: ProjectionFilter) {
+    const rows = (yield* work(at, request)).filter((row) => !row.rebuild)
+    const stopped = new Set(
+      rows.flatMap((row) => (row.parked && row.retryInMillis === undefined ? [keyOf(row)] : []))
+    )
+    const mine = known
+      .filter(({ kind }) => kind !== "acrossTenants")
+      .map(({ name, version }) => ({ projection: name, version }))
+    return keysOf([...rows, ...mine.filter(matches(request))]).filter(
+      ({ name, version }) => !stopped.has(keyOf({ projection: name, version }))
+    )
+  })
+
+  const pause = Effect.fnUntraced(function* (
+    running: Running,
+    tenantId: TenantId,
+    request: ProjectionFilter
+  ) {
+    const keys = yield* pausable({ accessId: running.accessId, tenantId }, request)
+    if (running.dryRun) return keys.length
+    const paused = yield* Effect.filter(keys, (key) =>
+      Effect.provideService(manager.pause(key), CurrentTenant, tenantId)
+    )
+    return paused.length
+  })
+
   return {
+    pauseProjections: (request: ProjectionFilter = {}) =>
+      recorder.at({ action: "pauseProjections", request }, (running) =>
+        Effect.map(pause(running, running.tenantId, request), (projections) => ({
+          changed: projections > 0,
+          counts: { tenants: projections > 0 ? 1 : 0, projections }
+        }))
+      ),
+    pauseProjectionsOfAll: (request: ProjectionFilter = {}) =>
+      recorder.stepsOfAll({ action: "pauseProjectionsOfAll", request }, (running) =>
+        reporting((report) =>
+          Effect.gen(function* () {
+            const tenants = yield* listTenants(events, running.accessId)
+            let done = 0
+            const counts = yield* Effect.forEach(
+              tenants,
+              ({ tenantId }) =>
+                Effect.tap(pause(running, tenantId, request), () => {
+                  done++
+                  return report({ step: "pausing", unit: "tenants", done, total: tenants.length })
+                }),
+              { concurrency }
+            )
+            const projections = counts.reduce((sum, one) => sum + one, 0)
+            return {
+              step: "paused",
+              unit: "tenants",
+              done,
+              total: tenants.length,
+              summary: {
+                changed: projections > 0,
+                counts: { tenants: counts.filter((one) => one > 0).length, projections }
+              }
+            } satisfies Step
+          })
+        )
+      ),
     resumeProjections: (request: ProjectionFilter = {}) =>
       recorder.at({ action: "resumeProjections", request }, (running) =>
         Effect.gen(function* () {

@@ -7,7 +7,7 @@ import type {
   WorkRow
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow, EventStorage } from "../driver/EventStorage.ts"
-import type { FailureRecord, ProjectionStorage } from "../driver/ProjectionStorage.ts"
+import { type FailureRecord, pausedError, type ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { ReadError } from "../driver/StoreError.ts"
 import { byCodePoints } from "../driver/codePoints.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
@@ -128,7 +128,9 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
       version: row.version,
       known: projection !== undefined,
       state: row.parked
-        ? "parked"
+        ? row.error === pausedError
+          ? "paused"
+          : "parked"
         : rebuild !== undefined
           ? "rebuilding"
           : isIdle

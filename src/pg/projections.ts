@@ -368,6 +368,16 @@ export const make: Effect.Effect<ProjectionStorage.ProjectionStorage["Service"],
               })
             )
         ),
+      pause: (key) =>
+        Effect.map(
+          ofTenant<[boolean]>(
+            "pause a projection",
+            key,
+            "select eventsourcing.pause_projection($1::pg_catalog.uuid, $2::pg_catalog.text, $3::integer, $4::pg_catalog.text)",
+            [ProjectionStorage.pausedError]
+          ),
+          ([row]) => row?.[0] === true
+        ),
       resume: (key) =>
         Effect.map(
           ofTenant<[boolean]>(

@@ -98,6 +98,15 @@ export class ProjectionManager extends Context.Service<
       position: At,
       options?: AwaitOptions
     ) => Effect.Effect<void, ProjectionBehind | ProjectionParked | DivergedAt<At> | ReadError, CurrentTenant>
+    /**
+     * Stops a projection for the tenant until `resume`, after waiting for the events that a runner is handling. It is parked then, and
+     * handles nothing; appends go on. Returns false if it was stopped already, if the tenant is unknown, or if the version is retired.
+     *
+     * **Gotchas**
+     *
+     * A rebuild under way goes on.
+     */
+    readonly pause: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
     /** Lets a parked projection, and a parked rebuild of it, try again. Returns true if anything was parked. */
     readonly resume: (projection: Ref) => Effect.Effect<boolean, ReadError, CurrentTenant>
     /**
@@ -305,6 +314,7 @@ const make = Effect.gen(function* () {
       (run, projection) =>
         spanned("await", projection.name, () => run, { attributes: messagingOf("await", projection) })
     ),
+    pause: (projection) => Effect.flatMap(currentKey(projection), storage.pause),
     resume: (projection) => Effect.flatMap(currentKey(projection), storage.resume),
     resumeAll: (projection) =>
       recordAccess(events, `ProjectionManager.resumeAll ${projection?.name ?? "of every projection"}`).pipe(

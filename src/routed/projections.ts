@@ -305,6 +305,7 @@ export const make = <M extends Backend>(
       ofTenant("remove a dead letter", key.tenantId, (storage) => storage.removeDeadLetter(key)),
     progress: (key) =>
       ofTenant("read the progress of a projection", key.tenantId, (storage) => storage.progress(key)),
+    pause: (key) => ofTenant("pause a projection", key.tenantId, (storage) => storage.pause(key)),
     resume: (key) => ofTenant("resume a projection", key.tenantId, (storage) => storage.resume(key)),
     resumeAll: (request) =>
       Effect.map(

@@ -5,6 +5,7 @@ import { describe, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import type { Storages } from "../operations/Operations.ts"
 import { actions } from "./operations/actions.ts"
+import { actionsOnProjections } from "./operations/actionsOnProjections.ts"
 import { logs } from "./operations/logs.ts"
 import { work } from "./operations/work.ts"
 
@@ -33,6 +34,7 @@ export const suite = <E = never>(options: Options<E>): void => {
       describe("logs", () => logs(it))
       describe("work", () => work(it))
       describe("actions", () => actions(it))
+      describe("actions on projections", () => actionsOnProjections(it))
     })
   })
 }

@@ -1,9 +1,14 @@
 /** The looks of operators on PGlite, with the whole database before and after each look. */
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { sqlBackends } from "../support/backends.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
+import { acting, last } from "../../src/testing/operations/actingKit.ts"
+import type * as Tenant from "../../src/domain/Tenant.ts"
+import { EventStorage } from "../../src/driver/EventStorage.ts"
+import type * as Actions from "../../src/operations/Actions.ts"
+import type * as Acts from "../../src/operations/Acts.ts"
 import { newProjection } from "../../src/testing/driver/projectionKit.ts"
 import {
   at,
@@ -65,6 +70,98 @@ for (const backend of sqlBackends.filter(({ name }) => name === "PGlite"))
               assert.strictEqual(after.accesses.size, before.accesses.size + 1, name)
               for (const access of before.accesses) assert.isTrue(after.accesses.has(access), name)
             }
+          })
+        )
+      })
+    )
+
+    it.effect("changes nothing but its record in a dry run of any action", () =>
+      Effect.gen(function* () {
+        const projected = yield* newProjection()
+        const [tenant, erased] = [newTenant(), newTenant()]
+        yield* fill(tenant, "secret")
+        yield* troubled(tenant, "secret", projected)
+        const storage = yield* EventStorage
+        yield* storage.startHashChain(tenant)
+        yield* fill(erased, "secret")
+        yield* acting([depositsOf(projected)], (act) =>
+          Effect.gen(function* () {
+            const archive = yield* act.export().pipe(Stream.runCollect, at(erased))
+            yield* last(act.erase({ delayMillis: 60_000 })).pipe(at(erased))
+            const { projection, version } = projected
+            const of = { projection, version, dryRun: true }
+            const dryRun = { dryRun: true }
+            const subject = { subject: "person", dryRun: true }
+            // Some are refused in the present state, before and after a dry run alike.
+            const actions: Record<
+              Exclude<Acts.ActionName, "export">,
+              Effect.Effect<unknown, Actions.ActionError, Actions.OnTenant | Tenant.AllTenants>
+            > = {
+              provisionTenant: act.provisionTenant(dryRun),
+              suspendTenant: act.suspendTenant(dryRun),
+              resumeTenant: act.resumeTenant(dryRun),
+              holdTenant: act.holdTenant(dryRun),
+              releaseTenant: act.releaseTenant(dryRun),
+              setQuota: act.setQuota({ quota: { events: 1 }, dryRun: true }),
+              clearQuota: act.clearQuota(dryRun),
+              pauseProjections: act.pauseProjections(dryRun),
+              pauseProjectionsOfAll: last(act.pauseProjectionsOfAll(dryRun)),
+              resumeProjections: act.resumeProjections(dryRun),
+              resumeProjectionsOfAll: act.resumeProjectionsOfAll(dryRun),
+              rebuild: last(act.rebuild(of)),
+              rebuildAll: last(act.rebuildAll(of)),
+              cancelRebuild: act.cancelRebuild(of),
+              cancelRebuildAll: act.cancelRebuildAll(of),
+              retire: act.retire({ projection, version, dryRun: true }),
+              retryDeadLetters: last(act.retryDeadLetters(dryRun)),
+              discardDeadLetters: last(act.discardDeadLetters(dryRun)),
+              verify: last(act.verify(dryRun)),
+              verifyAll: last(act.verifyAll(dryRun)),
+              import: last(act.import(Stream.fromIterable(archive), { fromOther: true, dryRun: true })),
+              abandonImport: act.abandonImport(dryRun),
+              move: last(act.move({ to: "two", dryRun: true })),
+              resumeMove: last(act.resumeMove(dryRun)),
+              abortMove: act.abortMove(dryRun),
+              erase: last(act.erase(dryRun)),
+              undoErasure: act.undoErasure(dryRun),
+              finishErasure: last(act.finishErasure(dryRun)),
+              forget: act.forget(subject),
+              allowAgain: act.allowAgain(subject),
+              holdSubject: act.holdSubject(subject),
+              releaseSubject: act.releaseSubject(subject)
+            }
+            const refused: Array<string> = []
+            for (const on of [tenant, erased, newTenant()])
+              for (const [name, action] of Object.entries({ ...actions, export: act.measureExport() })) {
+                const before = yield* wholeDatabase
+                const exit = yield* Effect.exit(action.pipe(at(on), atAll))
+                if (Exit.isFailure(exit)) {
+                  assert.match(String(exit.cause), /Action(Refused|Failed|Unavailable)/, name)
+                  if (on === tenant) refused.push(name)
+                }
+                const after = yield* wholeDatabase
+                assert.deepStrictEqual(after.rows, before.rows, name)
+                assert.strictEqual(after.accesses.size, before.accesses.size + 1, name)
+                for (const access of before.accesses) assert.isTrue(after.accesses.has(access), name)
+              }
+            assert.deepStrictEqual(refused, [
+              "rebuild",
+              "rebuildAll",
+              "cancelRebuild",
+              "cancelRebuildAll",
+              "import",
+              "abandonImport",
+              "move",
+              "resumeMove",
+              "abortMove",
+              "erase",
+              "undoErasure",
+              "finishErasure",
+              "forget",
+              "allowAgain",
+              "holdSubject",
+              "releaseSubject"
+            ])
           })
         )
       })

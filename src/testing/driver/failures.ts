@@ -1,7 +1,7 @@
 /** The contract of projection storages: failures, dead letters and progress. */
 import { assert } from "@effect/vitest"
 import { Clock, Effect } from "effect"
-import { type Claim, type Failure, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
+import { type Claim, type Failure, pausedError, ProjectionStorage } from "../../driver/ProjectionStorage.ts"
 import {
   ConnectionFailed,
   Contended,
@@ -73,6 +73,33 @@ export const failures = (it: It): void => {
       // The failed event is not known, so the next one is tried alone.
       yield* storage.fail({ claim: late, ...fails, position: 4, attempts: 0 })
       assert.deepInclude(yield* projected.look, { position: 3, attempts: 0, failedPosition: 4 })
+    })
+  )
+
+  it.effect("a paused projection gets no work, also before its first event, until it is resumed", () =>
+    Effect.gen(function* () {
+      const storage = yield* ProjectionStorage
+      const projected = yield* newProjection()
+      const [tenant = newTenant(), other = newTenant()] = yield* tenantsWith(3, 3)
+      assert.isFalse(yield* storage.pause(projected.of(newTenant())))
+      assert.isTrue(yield* storage.pause(projected.of(other)))
+      assert.deepInclude(yield* projected.step(1), { tenantId: tenant })
+      assert.isTrue(yield* storage.pause(projected.of(tenant)))
+      assert.isFalse(yield* storage.pause(projected.of(tenant)))
+      yield* append(tenant, 1)
+      yield* projected.idle
+      assert.deepInclude((yield* projected.progress(tenant)).live, {
+        position: 1,
+        parked: true,
+        error: pausedError
+      })
+      assert.isTrue(yield* storage.resume(projected.of(tenant)))
+      assert.deepInclude(yield* projected.step(), { tenantId: tenant, position: 1 })
+      assert.isTrue(yield* storage.resume(projected.of(other)))
+      // one that would be tried again by itself is stopped, too
+      yield* projected.on(other, failNext(0))
+      assert.isTrue(yield* storage.pause(projected.of(other)))
+      yield* projected.idle
     })
   )
 

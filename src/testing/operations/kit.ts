@@ -36,8 +36,15 @@ const Account = Aggregate.make(
 )
 
 /** A projection of deposits with the name of one of the suite. */
-export const depositsOf = ({ projection, version }: Projected): Projection.Any =>
-  Projection.make(projection, { aggregates: [Account], version }, { Deposited: () => Effect.void })
+export const depositsOf = (
+  { projection, version }: Projected,
+  handle: (amount: number) => Effect.Effect<void, Error> = () => Effect.void
+): Projection.Projection<Error, never> =>
+  Projection.make(
+    projection,
+    { aggregates: [Account], version },
+    { Deposited: ({ amount }) => handle(amount) }
+  )
 
 const access = { actor: "operator", reason: "contract" }
 
