@@ -218,6 +218,12 @@ export const TraceGraph = Schema.Struct({
   next: Schema.NullOr(position("The position from which the search goes on; null at the end of the log."))
 }).annotate({ identifier: "TraceGraph", description: "Events of one correlation id, and their causes." })
 
+const ProjectionKind = Schema.NullOr(Schema.Literals(["readModel", "reaction"])).annotate({
+  description:
+    "readModel: it fills tables. reaction: it acts outside, as reactions and relays of the outbox do. null: the program does not have it.",
+  examples: ["readModel"]
+})
+
 /** The work of a projection with a tenant. */
 export type ProjectionView = typeof ProjectionView.Type
 /** Schema of the work of a projection with a tenant. */
@@ -228,6 +234,7 @@ export const ProjectionView = Schema.Struct({
     description: "True if the program has the projection.",
     examples: [true]
   }),
+  kind: ProjectionKind,
   state: Schema.Literals(["running", "behind", "stalled", "parked", "paused", "rebuilding"]).annotate({
     description:
       "running: it has handled everything. behind: it has work. stalled: it has work, and no worker has recorded progress for a minute. parked: a failure has stopped it. paused: an operator has stopped it. rebuilding: a rebuild is under way.",
@@ -285,7 +292,10 @@ export const ProjectionTotal = Schema.Struct({
   version: count("Its version."),
   pending: count("Number of positions that are not in its read models, as of the last sweep of the runners."),
   oldestAgeMillis: millis("Milliseconds since the oldest of them was recorded."),
-  parked: count("Number of tenants for which it, or a rebuild of it, is parked.")
+  parked: count("Number of tenants for which it, or a rebuild of it, is parked."),
+  kind: ProjectionKind,
+  deadLetters: count("Number of its dead letters."),
+  oldestDeadLetterMillis: millis("Milliseconds since the oldest of them failed for the last time.")
 }).annotate({ identifier: "ProjectionTotal", description: "The work of a projection with all tenants." })
 
 /** Dead letters with a common cause. */
@@ -353,6 +363,48 @@ export const SubjectPage = Schema.Struct({
   next: Schema.NullOr(text("The subject after which the next page begins; null at the end.", "customer-7"))
 }).annotate({ identifier: "SubjectPage", description: "Subjects of a tenant, ordered by id." })
 
+/** A recorded verification of a hash chain. */
+export type ChainVerification = typeof ChainVerification.Type
+/** Schema of a recorded verification of a hash chain. */
+export const ChainVerification = Schema.Struct({
+  accessId: text("The id of its record.", "0197f3b0-1111-7222-8333-444455556666"),
+  verifiedAt: at("The time at which it ended."),
+  actor: text("The person or program.", "ada"),
+  events: Schema.NullOr(count("Number of proved events; null if it failed.")),
+  anchor: Schema.NullOr(
+    Schema.Struct({
+      position: position("The end of the chain at that time."),
+      eventId: text("The id of the event there.", "0197f3b0-1111-7222-8333-444455556666"),
+      hash: text("The hash of the event there.", "0".repeat(64))
+    })
+  ).annotate({
+    description:
+      "An anchor, which proves all events up to it as long as this record is not forged; null if it failed, or without events."
+  }),
+  problem: Schema.NullOr(text("The failure; null if the chain is as it was appended.", "the log … is broken"))
+}).annotate({ identifier: "ChainVerification", description: "A recorded verification of a hash chain." })
+
+/** An unfinished move of a tenant. */
+export type MoveView = typeof MoveView.Type
+/** Schema of an unfinished move of a tenant. */
+export const MoveView = Schema.Struct({
+  id: text("Its id.", "0197f3b0-1111-7222-8333-444455556666"),
+  from: Schema.NullOr(text("The placement that it leads from; null if unknown here.", "eu-1")),
+  to: Schema.NullOr(text("The placement that it leads to; null if unknown here.", "eu-2")),
+  step: Schema.Literals(["copying", "fenced", "decided", "removing", "calledOff"]).annotate({
+    description:
+      "copying: appends go on. fenced: appends wait. decided: the tenant is at its target. removing: rows are left at the source. calledOff: the copy is left.",
+    examples: ["copying"]
+  }),
+  end: Schema.NullOr(position("The last position at the source; null if unknown here.")),
+  copied: Schema.NullOr(position("The last position at the target; null if unknown here.")),
+  leaseMillis: Schema.NullOr(
+    millis(
+      "Milliseconds for which a process keeps it; 0 if any process may carry it on, null if unknown here."
+    )
+  )
+}).annotate({ identifier: "MoveView", description: "An unfinished move of a tenant." })
+
 /** The hash chain of a tenant. */
 export type ChainView = typeof ChainView.Type
 /** Schema of the hash chain of a tenant. */
@@ -361,7 +413,10 @@ export const ChainView = Schema.Struct({
   from: Schema.NullOr(position("The first position with a hash.")),
   head: position("The last position of the log."),
   eventId: Schema.NullOr(text("The id of the event there.", "0197f3b0-1111-7222-8333-444455556666")),
-  hash: Schema.NullOr(text("The hash of the event there; an anchor, if kept elsewhere.", "0".repeat(64)))
+  hash: Schema.NullOr(text("The hash of the event there; an anchor, if kept elsewhere.", "0".repeat(64))),
+  verifications: Schema.Array(ChainVerification).annotate({
+    description: "The last ten verifications on record, the newest first."
+  })
 }).annotate({ identifier: "ChainView", description: "The hash chain of a tenant. It is not verified here." })
 
 /** A recorded access. */

@@ -2,7 +2,7 @@
  * Looking after tenants: one contract for everything that an operator sees of a store. A command line, an HTTP API and a page are
  * clients of it.
  */
-import { Context, type DateTime, Effect, Layer, Option, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
 import { layerPer } from "../internal/layerPer.ts"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import { currentTenant } from "../domain/currentTenant.ts"
@@ -13,31 +13,43 @@ import {
   type TenantId,
   untenanted
 } from "../domain/Tenant.ts"
-import {
-  type Administered,
-  AdministrationStorage,
-  type OverviewOrder,
-  type TenantOverviewRow
-} from "../driver/AdministrationStorage.ts"
-import {
-  type CrossTenantAccessRow,
-  type EventQueryItem,
-  EventStorage,
-  type TenantStatus
-} from "../driver/EventStorage.ts"
+import { type Administered, AdministrationStorage } from "../driver/AdministrationStorage.ts"
+import { EventStorage } from "../driver/EventStorage.ts"
 import { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import { SnapshotStorage } from "../driver/SnapshotStorage.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import * as Hints from "../projection/hints.ts"
 import type * as Projection from "../projection/Projection.ts"
+import { TenantMove } from "../lifecycle/TenantMove.ts"
 import { eventView, timeOf, timeOrNull } from "./eventView.ts"
-import { Outcome } from "./Acts.ts"
+import { makeAccessViews } from "./accessViews.ts"
 import type * as Looks from "./Looks.ts"
 import { type Grant, PayloadGrant } from "./PayloadGrant.ts"
 import { makeProjectionViews } from "./projectionViews.ts"
-import { type Filter, makeSearch, queryOf } from "./search.ts"
+import type {
+  TenantsRequest,
+  Bounds,
+  LogRequest,
+  TailRequest,
+  StreamRequest,
+  TraceRequest,
+  DecisionRequest,
+  AccessesRequest
+} from "./requests.ts"
+import { makeSearch, queryOf } from "./search.ts"
 import { makeStates, type StateRequest } from "./states.ts"
+import { moveOf, tenantSummary } from "./tenantViews.ts"
 
+export type {
+  TenantsRequest,
+  Bounds,
+  LogRequest,
+  TailRequest,
+  StreamRequest,
+  TraceRequest,
+  DecisionRequest,
+  AccessesRequest
+} from "./requests.ts"
 export type { Filter } from "./search.ts"
 export type { StateRequest } from "./states.ts"
 
@@ -47,86 +59,6 @@ export interface Options {
   readonly aggregates?: ReadonlyArray<Aggregate.Any> | undefined
   /** Projections whose remaining work is counted. Others are shown with their distance to the head. Default: none. */
   readonly projections?: ReadonlyArray<Projection.Any> | undefined
-}
-
-/** A page of tenants. */
-export interface TenantsRequest {
-  /** `id` ascending, any other descending, and equal ones by id. Default: `id`. */
-  readonly order?: OverviewOrder | undefined
-  /** Default: all. */
-  readonly statuses?: ReadonlyArray<TenantStatus> | undefined
-  /** The beginning of the id, of lower-case hexadecimal digits and hyphens. Default: any. */
-  readonly prefix?: string | undefined
-  /** The `next` of the page before. */
-  readonly after?: Looks.TenantCursor | undefined
-  /** An integer from 1 to 1,000. Default: 100. */
-  readonly limit?: number | undefined
-}
-
-/** A bounded part of an answer. */
-export interface Bounds {
-  /** Maximum number of events in a page, an integer from 1 to 1,000. Default: 50. */
-  readonly limit?: number | undefined
-  /** Maximum number of positions that a page searches, an integer from 1 to 1,000,000. Default: 10,000. */
-  readonly scan?: number | undefined
-}
-
-/** A page of a log. */
-export interface LogRequest extends Filter, Bounds {
-  /** Recorded at this time or later. */
-  readonly recordedFrom?: DateTime.Utc | undefined
-  /** Recorded before this time. */
-  readonly recordedBefore?: DateTime.Utc | undefined
-  /** Default: `"backwards"`, from the newest event. */
-  readonly direction?: "forwards" | "backwards" | undefined
-  /** The `next` of the page before, or any position, inclusive. Default: the end of the log, or its beginning. */
-  readonly from?: number | undefined
-}
-
-/** A live log. */
-export interface TailRequest extends Filter {
-  /** The position after which it begins. Default: the end of the log. */
-  readonly after?: number | undefined
-}
-
-/** A page of a stream. */
-export interface StreamRequest {
-  /** The stored name of the aggregate. */
-  readonly aggregateType: string
-  /** The stored id of the aggregate. */
-  readonly aggregateId: string
-  /** The first version, an integer from 1: the `next` of the page before. Default: 1. */
-  readonly fromVersion?: number | undefined
-  /** An integer from 1 to 1,000. Default: 50. */
-  readonly limit?: number | undefined
-}
-
-/** A search for the events of a correlation id. */
-export interface TraceRequest extends Bounds {
-  readonly correlationId: string
-  /** The `next` of the page before. Default: the event with this id, if it is one of the tenant's, or else the beginning. */
-  readonly from?: number | undefined
-}
-
-/** A search for the events that a decision has read. */
-export interface DecisionRequest extends Bounds {
-  /** An event matches if it matches one of the items: its type is one of them, and it has all of the tags. */
-  readonly items: ReadonlyArray<Pick<EventQueryItem, "aggregateType"> & Pick<Filter, "eventTypes" | "tags">>
-  /** The `next` of the page before. Default: the beginning. */
-  readonly from?: number | undefined
-}
-
-/** A page of the record of accesses. */
-export interface AccessesRequest {
-  readonly actor?: string | undefined
-  /** The tenant that the operation names. */
-  readonly tenantId?: TenantId | undefined
-  /** The beginning of the operation, such as `Operations.log`. */
-  readonly operation?: string | undefined
-  /** The `next` of the page before. */
-  readonly before?: string | undefined
-  /** An integer from 1 to 1,000. Default: 100. */
-  readonly limit?: number | undefined
 }
 
 /** The requirements of a look at one tenant: the tenant, and the operator with the reason. */
@@ -155,7 +87,10 @@ export class Operations extends Context.Service<
     ) => Effect.Effect<Looks.TenantPage, StorageUnavailable, AllTenants>
     /** A page of the tenant's log. */
     readonly log: (request?: LogRequest) => Effect.Effect<Looks.LogPage, ReadError, Operator>
-    /** The tenant's log from a position on, and then each event as it is appended. Recorded once. It never ends by itself. */
+    /**
+     * The tenant's log from a position on, and then each event as it is appended. Recorded once. It never ends by itself: after a
+     * failure that may pass it tries again, at most five seconds apart, and goes on from its place.
+     */
     readonly tail: (request?: TailRequest) => Stream.Stream<Looks.EventView, ReadError, Operator>
     /** A page of one stream, in the order of versions. */
     readonly stream: (request: StreamRequest) => Effect.Effect<Looks.StreamPage, ReadError, Operator>
@@ -185,9 +120,14 @@ export class Operations extends Context.Service<
       /** An integer from 1 to 1,000. Default: 100. */
       readonly limit?: number | undefined
     }) => Effect.Effect<Looks.SubjectPage, StorageUnavailable, Operator>
-    /** The hash chain of the tenant, without a verification; undefined for an unknown tenant. */
+    /** The hash chain of the tenant, and the verifications on record; undefined for an unknown tenant. It verifies nothing. */
     readonly chain: Effect.Effect<Looks.ChainView | undefined, StorageUnavailable, Operator>
-    /** The record of looks and operations, the newest first, beginning with this one. A page searches at most 5,000 records. */
+    /**
+     * The unfinished move of the tenant; undefined if there is none. With `TenantMove` provided to the layer it sees both ends, and
+     * otherwise what the tenant's own row tells: a move that is not fenced yet is seen at its target alone then.
+     */
+    readonly move: Effect.Effect<Looks.MoveView | undefined, StorageUnavailable, Operator>
+    /** The record of looks and actions, the newest first, beginning with this one. A page searches at most 5,000 records. */
     readonly accesses: (
       request?: AccessesRequest
     ) => Effect.Effect<Looks.AccessPage, StorageUnavailable, AllTenants>
@@ -197,12 +137,13 @@ export class Operations extends Context.Service<
 const maxLimit = 1000
 const maxScan = 1_000_000
 const maxDeadLetters = 10_000
-const accessPageSize = 500
-const maxAccessPages = 10
 const tailPage = 500
 
 /** Polls of a live log without a hint, in milliseconds. */
 const pollMillis = 1000
+
+/** Pauses of a live log while the storage is unavailable. */
+const tailRetry = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
 
 /** A limit of a request. Another number is a defect: it is a mistake in the program. */
 const bounded = (name: string, value: number, most: number): number => {
@@ -215,41 +156,6 @@ const whole = (name: string, value: number | undefined): number | undefined => {
   if (value !== undefined && !Number.isSafeInteger(value)) throw new RangeError(`${name} must be an integer`)
   return value
 }
-
-const summaryOf = (row: TenantOverviewRow): Looks.TenantSummary => ({
-  tenantId: row.tenantId,
-  status: row.status,
-  createdAt: timeOf(row.createdAt),
-  head: row.position,
-  lastAppendAt: timeOrNull(row.lastAppendAt),
-  lastDay: row.lastDay,
-  lastWeek: row.lastWeek,
-  deadLetters: row.deadLetters,
-  slowest: row.slowest ?? null,
-  quota: quotaOf(row.quota),
-  hold: row.hold === undefined ? null : { ...row.hold, heldAt: timeOf(row.hold.heldAt) },
-  move: row.move ?? null
-})
-
-const quotaOf = (quota: TenantOverviewRow["quota"]): Looks.TenantSummary["quota"] => {
-  if (quota === undefined) return null
-  if ("plan" in quota) return { events: null, rate: null, eventBytes: null, plan: quota.plan }
-  const { eventBytes, events, rate } = quota
-  return { events: events ?? null, rate: rate ?? null, eventBytes: eventBytes ?? null, plan: null }
-}
-
-const outcomeOf = Schema.decodeUnknownOption(Outcome)
-
-const accessView = ({ completed, parameters, ...row }: CrossTenantAccessRow): Looks.AccessView => ({
-  accessId: row.accessId,
-  accessedAt: timeOf(row.accessedAt),
-  actor: row.actor,
-  reason: row.reason,
-  operation: row.operation,
-  parameters: parameters ?? null,
-  completedAt: timeOrNull(completed?.completedAt),
-  outcome: completed === undefined ? null : Option.getOrNull(outcomeOf(completed.outcome))
-})
 
 const shownAs = ({ payloads, personal }: Grant): string =>
   `payloads ${payloads}${personal ? " with personal data" : ""}`
@@ -264,6 +170,8 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
     const search = makeSearch(events)
     const stateOf = makeStates(events, snapshots, aggregates)
     const views = makeProjectionViews({ events, projections, administration }, known)
+    const record = makeAccessViews(events)
+    const moves = Option.getOrUndefined(yield* Effect.serviceOption(TenantMove))
 
     /** Records a look at all tenants. */
     const acrossTenants = (look: string): Effect.Effect<string, StorageUnavailable, AllTenants> =>
@@ -319,7 +227,7 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
           const last = page.rows.at(-1)
           return {
             // Only its own effects see the untenanted one.
-            tenants: page.rows.filter(({ tenantId }) => tenantId !== untenanted).map(summaryOf),
+            tenants: page.rows.filter(({ tenantId }) => tenantId !== untenanted).map(tenantSummary),
             next: page.complete || last === undefined ? null : { value: last.value, tenantId: last.tenantId }
           }
         }),
@@ -350,16 +258,19 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
                 Effect.map(Hints.listen(events.changes), (wait) =>
                   Stream.paginate(begin + 1, (start) =>
                     Effect.gen(function* () {
-                      const { next, rows, head } = yield* search({
-                        tenantId,
-                        query: queryOf(request),
-                        actor: request.actor,
-                        times: noTimes,
-                        direction: "forwards",
-                        start,
-                        limit: tailPage,
-                        scan: maxScan
-                      })
+                      const { next, rows, head } = yield* Effect.retry(
+                        search({
+                          tenantId,
+                          query: queryOf(request),
+                          actor: request.actor,
+                          times: noTimes,
+                          direction: "forwards",
+                          start,
+                          limit: tailPage,
+                          scan: maxScan
+                        }),
+                        { schedule: tailRetry, while: ({ retryable }) => retryable }
+                      )
                       if (next === null && rows.length === 0) yield* wait({ atLeast: 0, atMost: pollMillis })
                       return [rows.map(view), Option.some(next ?? Math.max(start, head + 1))] as const
                     })
@@ -443,20 +354,7 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
           })
         ),
       projections: look("projections", views.list),
-      projectionsOfAll: Effect.andThen(
-        acrossTenants("projectionsOfAll"),
-        Effect.map(
-          projections.backlog(known.map(({ name, version }) => ({ projection: name, version }))),
-          (totals) =>
-            totals.map(({ oldestAge, parked, pending, projection, version }) => ({
-              projection,
-              version,
-              pending,
-              oldestAgeMillis: oldestAge,
-              parked
-            }))
-        )
-      ),
+      projectionsOfAll: Effect.andThen(acrossTenants("projectionsOfAll"), views.totals),
       deadLetters: look("deadLetters", (at) => views.deadLetters(at, maxDeadLetters)),
       subjects: ({ after, limit = 100 } = {}) =>
         look("subjects", (at) =>
@@ -488,37 +386,27 @@ const make = ({ aggregates: given = [], projections: known = [] }: Options) =>
           })
         ),
       chain: look("chain", (at) =>
-        Effect.map(administration.tenant(at), (record) =>
-          record === undefined
-            ? undefined
-            : {
-                started: record.chainedFrom !== undefined,
-                from: record.chainedFrom ?? null,
-                head: record.position,
-                eventId: record.lastEventId,
-                hash: record.lastHash
-              }
-        )
-      ),
-      accesses: ({ actor, before, limit = 100, operation, tenantId } = {}) =>
         Effect.gen(function* () {
-          const most = bounded("limit", limit, maxLimit)
-          const accessId = yield* acrossTenants("accesses")
-          const accesses: Array<Looks.AccessView> = []
-          let cursor = before
-          for (let pages = 0; pages < maxAccessPages; pages++) {
-            const page = yield* events.listAccesses({ accessId, before: cursor, limit: accessPageSize })
-            for (const row of page.rows) {
-              cursor = row.accessId
-              if (actor !== undefined && row.actor !== actor) continue
-              if (operation !== undefined && !row.operation.startsWith(operation)) continue
-              if (tenantId !== undefined && !row.operation.includes(tenantId)) continue
-              accesses.push(accessView(row))
-              if (accesses.length === most) return { accesses, next: cursor }
-            }
-            if (page.complete) return { accesses, next: null }
+          const tenant = yield* administration.tenant(at)
+          if (tenant === undefined) return undefined
+          return {
+            started: tenant.chainedFrom !== undefined,
+            from: tenant.chainedFrom ?? null,
+            head: tenant.position,
+            eventId: tenant.lastEventId,
+            hash: tenant.lastHash,
+            verifications: yield* record.verifications(at)
           }
-          return { accesses, next: cursor ?? null }
+        })
+      ),
+      move: Effect.flatMap(TenantAdministration, (access) =>
+        look("move", (at) => moveOf(at, access, moves, administration.tenant(at)))
+      ),
+      accesses: (request = {}) =>
+        Effect.gen(function* () {
+          const most = bounded("limit", request.limit ?? 100, maxLimit)
+          const accessId = yield* acrossTenants("accesses")
+          return yield* record.page(accessId, request, most)
         })
     })
   })

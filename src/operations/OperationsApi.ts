@@ -226,6 +226,12 @@ export class LooksGroup extends HttpApiGroup.make("looks")
     }).annotateMerge(
       documented("The hash chain", "The end of the tenant's hash chain, without a verification.")
     ),
+    HttpApiEndpoint.get("move", "/tenants/:tenantId/move", {
+      ...ofTenant,
+      success: Schema.NullOr(Looks.MoveView).annotate({ description: "The move; null if there is none." })
+    }).annotateMerge(
+      documented("The move of a tenant", "The unfinished move of the tenant to another database.")
+    ),
     HttpApiEndpoint.get("accesses", "/accesses", {
       ...ofAll,
       query: { actor: text, tenantId: optional(TenantId), operation: text, before: text, limit },

@@ -141,6 +141,10 @@ const make = ({ baseUrl, transformClient }: Options) =>
         at("a chain", (head) => looks.chain(head)),
         (chain) => chain ?? undefined
       ),
+      move: Effect.map(
+        at("a move", (head) => looks.move(head)),
+        (move) => move ?? undefined
+      ),
       accesses: (request = {}) =>
         atAll("accesses", (head) => looks.accesses({ ...head, query: given(request) }))
     })

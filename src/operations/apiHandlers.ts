@@ -124,6 +124,9 @@ export const layer: Layer.Layer<
       .handle("chain", ({ params: { tenantId } }) =>
         Effect.map(at(tenantId, operations.chain), (chain) => chain ?? null)
       )
+      .handle("move", ({ params: { tenantId } }) =>
+        Effect.map(at(tenantId, operations.move), (move) => move ?? null)
+      )
       .handle("accesses", ({ query }) =>
         Effect.gen(function* () {
           const { actor, reason, tenants } = yield* CurrentOperator

@@ -8,13 +8,13 @@ import type {
 } from "../driver/AdministrationStorage.ts"
 import type { EventRow, EventStorage } from "../driver/EventStorage.ts"
 import { type FailureRecord, pausedError, type ProjectionStorage } from "../driver/ProjectionStorage.ts"
-import type { ReadError } from "../driver/StoreError.ts"
+import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import { byCodePoints } from "../driver/codePoints.ts"
 import { storedTypes } from "../domain/storedTypes.ts"
 import type * as Projection from "../projection/Projection.ts"
 import { timeOf, timeOrNull } from "./eventView.ts"
 import { causesOf, keyOf, type LetterCause, readLetters } from "./letters.ts"
-import type { DeadLetterGroup, DeadLetterGroups, ProjectionView } from "./Looks.ts"
+import type { DeadLetterGroup, DeadLetterGroups, ProjectionTotal, ProjectionView } from "./Looks.ts"
 
 /** The storages that the looks read. */
 interface Storages {
@@ -43,6 +43,10 @@ const idle: Omit<WorkRow, "projection" | "version" | "tables"> = {
   retryInMillis: undefined,
   servedMillisAgo: undefined
 }
+
+/** Relays of the outbox are reactions. */
+const kindOf = (projection: Projection.Any | undefined): ProjectionView["kind"] =>
+  projection === undefined ? null : projection.kind === "reaction" ? "reaction" : "readModel"
 
 const everything = { recordedFrom: undefined, recordedBefore: undefined } as const
 
@@ -127,6 +131,7 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
       projection: row.projection,
       version: row.version,
       known: projection !== undefined,
+      kind: kindOf(projection),
       state: row.parked
         ? row.error === pausedError
           ? "paused"
@@ -213,7 +218,25 @@ export const makeProjectionViews = (storages: Storages, known: ReadonlyArray<Pro
     }
   })
 
-  return { list, deadLetters }
+  /** The work of the program's projections with all tenants. */
+  const totals: Effect.Effect<ReadonlyArray<ProjectionTotal>, StorageUnavailable> = Effect.map(
+    projections.backlog(known.map(({ name, version }) => ({ projection: name, version }))),
+    (rows) =>
+      rows.map(
+        ({ deadLetters: letters, oldestAge, oldestDeadLetter, parked, pending, projection, version }) => ({
+          projection,
+          version,
+          kind: kindOf(byKey.get(keyOf({ projection, version }))),
+          pending,
+          oldestAgeMillis: oldestAge,
+          parked,
+          deadLetters: letters,
+          oldestDeadLetterMillis: oldestDeadLetter
+        })
+      )
+  )
+
+  return { list, deadLetters, totals }
 }
 
 const largestFirst = (one: DeadLetterGroup, other: DeadLetterGroup): number =>

@@ -88,7 +88,7 @@ const serving = <A, E, R>(
 const still = (answer: unknown): unknown =>
   JSON.parse(
     JSON.stringify(answer ?? null, (key, value: unknown) =>
-      key === "retryInMillis" || key === "servedMillisAgo" || key === "oldestAgeMillis" ? undefined : value
+      /^(retryInMillis|servedMillisAgo|oldestAgeMillis|oldestDeadLetterMillis)$/.test(key) ? undefined : value
     )
   )
 

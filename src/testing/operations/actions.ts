@@ -135,6 +135,19 @@ export const actions = (it: Vitest.MethodsNonLive<Storages>): void => {
           "ActionFailed",
           "HashChainBroken"
         ])
+        const onRecord = yield* Operations.Operations.use((looks) => looks.chain).pipe(at(tenant))
+        assert.deepStrictEqual(
+          onRecord?.verifications.map(({ actor, anchor, events: proved, problem }) => [
+            actor,
+            anchor?.position,
+            proved,
+            problem === null
+          ]),
+          [
+            ["operator", undefined, null, false],
+            ["operator", 601, 600, true]
+          ]
+        )
         const all = yield* last(act.verifyAll({ dryRun: true })).pipe(atAll)
         assert.isAtLeast(all.counts.events ?? 0, 600)
         yield* last(act.verifyAll()).pipe(atAll)

@@ -165,7 +165,8 @@ export const looksAt = (
   projections: operations.projections,
   deadLetters: operations.deadLetters,
   subjects: operations.subjects(),
-  chain: operations.chain
+  chain: operations.chain,
+  move: operations.move
 })
 
 /** Runs with all payloads. */

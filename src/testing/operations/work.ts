@@ -103,6 +103,14 @@ export const work = (it: Vitest.MethodsNonLive<Storages>): void => {
         assert.deepStrictEqual(tenants[0]?.quota, { events: 10, rate: null, eventBytes: null, plan: null })
         assert.deepInclude(tenants[0]?.hold, { actor: "suite", reason: "case 17" })
         assert.strictEqual(tenants[2]?.move, move)
+        assert.deepInclude(yield* operations.move.pipe(at(moving)), {
+          id: move,
+          to: "elsewhere",
+          step: "fenced",
+          end: 1
+        })
+        assert.isUndefined(yield* operations.move.pipe(at(active)))
+        assert.isUndefined(yield* operations.move.pipe(at(newTenant())))
         yield* administration.setHold({ ...request, reason: undefined })
       })
     )
@@ -201,7 +209,13 @@ export const work = (it: Vitest.MethodsNonLive<Storages>): void => {
           yield* fill(tenant, "secret")
           yield* park(projected, tenant)
           const [total] = yield* operations.projectionsOfAll.pipe(atAll)
-          assert.deepInclude(total, { projection: projected.projection, version: 1, parked: 1 })
+          assert.deepInclude(total, {
+            projection: projected.projection,
+            version: 1,
+            kind: "readModel",
+            parked: 1,
+            deadLetters: 0
+          })
           assert.isAtLeast(total?.pending ?? 0, 5)
         })
       )
@@ -279,7 +293,8 @@ export const work = (it: Vitest.MethodsNonLive<Storages>): void => {
           from: null,
           head: 0,
           eventId: null,
-          hash: null
+          hash: null,
+          verifications: []
         })
         yield* EventStorage.use((storage) => storage.startHashChain(tenant))
         yield* fill(tenant, "secret")
@@ -369,7 +384,7 @@ export const work = (it: Vitest.MethodsNonLive<Storages>): void => {
               if (Canary.find(canaries[mine], seen).length === 0) silent.push(name)
             }
             // Those that show nothing of the secret, which everything else must.
-            assert.deepStrictEqual(silent, ["filtered", "chain"])
+            assert.deepStrictEqual(silent, ["filtered", "chain", "move"])
             for (const look of Object.values(looksAt(operations))) {
               const seen: unknown = yield* look.pipe(at(tenants[mine]))
               const payloads = Canary.find(canaries[mine], seen).filter(({ path }) =>
