@@ -5,7 +5,7 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import * as PgMigrator from "../src/pg/PgMigrator.ts"
-import { fixture, installPackage, packageName, root, run, succeed } from "./support/consumer.ts"
+import { fixture, installPackage, packageName, root, run, runIn, succeed } from "./support/consumer.ts"
 import { brokenLinks } from "./support/snippets.ts"
 
 /** For Node's own modules, and for CommonJS modules in a bundle of ES modules. */
@@ -39,7 +39,7 @@ describe("package.json", () => {
     assert.deepStrictEqual(content.engines, { node: ">=22.19" })
     assert.match(content.repository.url, /^git\+https:/)
     assert.deepStrictEqual(content.publishConfig, { access: "public", provenance: true })
-    for (const name of ["@effect/sql-pg", "@electric-sql/pglite"])
+    for (const name of ["@effect/platform-node", "@effect/sql-pg", "@electric-sql/pglite"])
       assert.deepStrictEqual(content.peerDependenciesMeta[name], { optional: true })
   })
 })
@@ -64,6 +64,16 @@ describe("the package, installed from its tarball into an empty project", () => 
     await succeed(project, process.execPath, tsc)
     const output = await succeed(project, process.execPath, "out/program.js")
     if (expected !== undefined) assert.strictEqual(output.trim(), expected.trim())
+  })
+
+  it("has the command line as a program, whose failures have their exit codes", async () => {
+    const binary = Path.join("node_modules", ".bin", "eventsourcing")
+    const printed = await succeed(project, binary, "migrate", "--print")
+    assert.include(printed, "create table if not exists eventsourcing.events")
+    const { DATABASE_URL: _url, ...env } = process.env
+    const { output, status } = await runIn(env, project, binary, "tenants")
+    assert.deepStrictEqual([status, output.trim().split("\n").length], [2, 1], output)
+    assert.include(output, "set DATABASE_URL")
   })
 
   it("contains the SQL files in its code, equal to those in its folder", async () => {

@@ -4,24 +4,31 @@
 import { Console, Effect, type FileSystem, type Path, Stdio, type Terminal } from "effect"
 import { type CliError, Command } from "effect/cli"
 import type { ChildProcessSpawner } from "effect/process"
+import type * as Projection from "../projection/Projection.ts"
+import { exportTenant, importTenant } from "./commands/archive.ts"
 import { audit } from "./commands/audit.ts"
 import { completions } from "./commands/completions.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
 import { doctor } from "./commands/doctor.ts"
+import { erase } from "./commands/erase.ts"
+import { forget } from "./commands/forget.ts"
 import { migrate } from "./commands/migrate.ts"
+import { move } from "./commands/move.ts"
 import { projections } from "./commands/projections.ts"
+import { rebuild } from "./commands/rebuild.ts"
 import { stream } from "./commands/stream.ts"
 import { tail } from "./commands/tail.ts"
 import { tenants } from "./commands/tenants.ts"
 import { trace } from "./commands/trace.ts"
 import { usage } from "./commands/usage.ts"
+import { verify } from "./commands/verify.ts"
 import { CliFailure, exitCodes } from "./failures.ts"
 import { clean } from "./output.ts"
-import { makeProgram, type Options, type Program } from "./program.ts"
+import { type Handlers, makeProgram, type Options, type Program } from "./program.ts"
 import { globalFlags } from "./settings.ts"
 
 export { CliFailure, exitCodeOf, exitCodes } from "./failures.ts"
-export type { Options, Storages } from "./program.ts"
+export type { Handlers, Options, Storages } from "./program.ts"
 
 /** The platform that commands run on: `NodeServices.layer` of `@effect/platform-node` provides it. */
 export type Platform =
@@ -45,7 +52,14 @@ const commandsOf = (program: Program) =>
     trace(program),
     projections(program),
     deadLetters(program),
+    rebuild(program),
+    verify(program),
     usage(program),
+    exportTenant(program),
+    importTenant(program),
+    move(program),
+    erase(program),
+    forget(program),
     audit(program)
   ] as const
 
@@ -70,7 +84,11 @@ const commandsOf = (program: Program) =>
  * )
  * ```
  */
-export const make = <E = never>(options: Options<E> = {}): CliCommand => {
+export const make = <E = never, const Ps extends ReadonlyArray<Projection.Any> = readonly []>(
+  ...[options = {} as Options<E, Ps>]: [Handlers<Ps>] extends [never]
+    ? [options?: Options<E, Ps>]
+    : [options: Options<E, Ps>]
+): CliCommand => {
   const program = makeProgram(options)
   // The scripts for shells complete the whole tree, which has this command.
   const tree: Array<Command.Command.Any> = []

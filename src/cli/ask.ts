@@ -15,6 +15,7 @@ import * as Tenant from "../domain/Tenant.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import * as PayloadGrant from "../operations/PayloadGrant.ts"
 import { type CliFailure, refused, wrongUsage } from "./failures.ts"
+import { clean } from "./output.ts"
 import { operator, type Settings, statedReason, toggle } from "./settings.ts"
 
 const describe = <A>(flag: Flag.Flag<A>, description: string): Flag.Flag<A> =>
@@ -68,7 +69,9 @@ export const optionalInt = (name: string, description: string) =>
   Flag.optional(describe(Flag.Int(name), description))
 
 /** The operator, checked: the record takes an actor of up to 255 characters and a reason of up to 1,000. */
-const checkedOperator = (command: string): Effect.Effect<Tenant.CrossTenantAccess, CliFailure, Settings> =>
+export const checkedOperator = (
+  command: string
+): Effect.Effect<Tenant.CrossTenantAccess, CliFailure, Settings> =>
   Effect.filterOrFail(
     operator(command),
     ({ actor, reason }) =>
@@ -118,23 +121,25 @@ export const requireReason: Effect.Effect<string, CliFailure, Settings> = Effect
   () => wrongUsage("An act is recorded with its reason: give --reason, such as a ticket.")
 )
 
+/** The surroundings of a question. */
+export type Asking = Stdio.Stdio | FileSystem.FileSystem | Path.Path | Terminal.Terminal
+
 /**
- * Asks for an act that destroys something. Without a terminal it is refused unless `--yes` is given.
+ * Asks for an act that cannot be undone, with its counts. Without a terminal it is refused unless `--yes` is given.
  */
-export const confirm = (
+export const confirm = <E, R>(
   yes: boolean,
-  question: string
-): Effect.Effect<
-  void,
-  CliFailure | Terminal.QuitError,
-  Stdio.Stdio | FileSystem.FileSystem | Path.Path | Terminal.Terminal
-> =>
+  question: string,
+  counts: Effect.Effect<string, E, R>
+): Effect.Effect<void, CliFailure | Terminal.QuitError | E, Asking | R> =>
   Effect.gen(function* () {
     if (yes) return
     const stdio = yield* Stdio.Stdio
     if (!(yield* stdio.stdinIsTerminal))
       return yield* refused(`Nobody can answer "${question}" here: give --yes if it shall be done.`)
-    const answer = yield* Prompt.run(Prompt.Confirm({ message: question, initial: false }))
+    const counted = yield* counts
+    const message = counted === "" ? question : `${question} (${counted})`
+    const answer = yield* Prompt.run(Prompt.Confirm({ message: clean(message), initial: false }))
     if (!answer) return yield* refused("Not confirmed. Nothing was changed.")
   })
 

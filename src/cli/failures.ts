@@ -49,29 +49,26 @@ export const failed = failure(exitCodes.failed)
 /** A command whose findings are printed. */
 export const found = (): CliFailure => failure(exitCodes.findings, true)("")
 
-/** Tags of errors by which the store refuses something that may be tried again in another way. */
+/** Tags of errors by which the store refuses something: nothing was changed. */
 const refusals = new Set([
   "ActionRefused",
-  "CannotRebuild",
+  "ActionUnavailable",
   "CompressionUnavailable",
-  "DeadLetterNotFound",
   "InvalidArchive",
   "InvalidInput",
-  "InvalidReason",
-  "MoveCalledOff",
-  "MoveRefused",
-  "NoHashChain",
-  "QuotaError",
   "SealedArchive",
-  "SubjectHeld",
-  "TenantHeld",
   "TenantRefused",
-  "TenantStateConflict",
-  "UndeclaredTables"
+  "TenantStateConflict"
 ])
 
-/** Errors that are findings. */
+/** Tags of errors that are findings, also below an action that failed. */
 const findings = new Set(["HashChainBroken", "PositionDiverged", "IsolationImpaired", "SchemaOutdated"])
+
+/** The tag of the error below a failed action, or of the error. */
+const causeOf = (error: unknown, kind: string): string =>
+  kind === "ActionFailed" && Predicate.hasProperty(error, "error") && Predicate.isString(error.error)
+    ? error.error
+    : kind
 
 const tagOf = (error: unknown): string =>
   Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag) ? error._tag : "Error"
@@ -85,13 +82,14 @@ const messageOf = (error: unknown): string =>
 export const failureOf = (error: unknown, secrets: ReadonlyArray<string> = []): CliFailure => {
   if (error instanceof CliFailure) return error
   const kind = tagOf(error)
+  const hint = kind === "ActionUnavailable" ? ". Put the commands into your own program with Cli.make." : ""
   return new CliFailure({
     exitCode: refusals.has(kind)
       ? exitCodes.refused
-      : findings.has(kind)
+      : findings.has(causeOf(error, kind))
         ? exitCodes.findings
         : exitCodes.failed,
-    message: withoutSecrets(messageOf(error), secrets),
+    message: withoutSecrets(messageOf(error) + hint, secrets),
     kind,
     next: [],
     silent: false

@@ -1,11 +1,15 @@
 /** The program that the commands run in: its store, its aggregates and its projections. */
-import { Effect, Layer, type Stdio, Terminal } from "effect"
+import { Effect, Layer, Option, type Stdio, Terminal } from "effect"
 import type { SqlClient } from "effect/sql"
 import type * as Aggregate from "../domain/Aggregate.ts"
+import type { CurrentTenant } from "../domain/Tenant.ts"
 import type { AdministrationStorage } from "../driver/AdministrationStorage.ts"
 import type { EventStorage } from "../driver/EventStorage.ts"
 import type { ProjectionStorage } from "../driver/ProjectionStorage.ts"
 import type { SnapshotStorage } from "../driver/SnapshotStorage.ts"
+import { KeyVault } from "../forgetting/KeyVault.ts"
+import * as TenantErasure from "../lifecycle/TenantErasure.ts"
+import * as Actions from "../operations/Actions.ts"
 import * as Operations from "../operations/Operations.ts"
 import * as PgStorage from "../pg/PgStorage.ts"
 import type * as Projection from "../projection/Projection.ts"
@@ -22,27 +26,43 @@ export type Storages = EventStorage | ProjectionStorage | SnapshotStorage | Admi
 /** The services that commands use. */
 export type Services =
   | Storages
+  | Actions.Actions
   | EventStore.EventStore
   | Operations.Operations
   | ProjectionManager.ProjectionManager
   | TenantRegistry.TenantRegistry
 
-/** The parts of a program that the command line works on. */
-export interface Options<E = never> {
+/** The services that handlers of projections require of the program, beside those that the command line provides. */
+export type Handlers<Ps extends ReadonlyArray<Projection.Any>> = Exclude<
+  Projection.Requirements<Ps[number]>,
+  CurrentTenant | SqlClient.SqlClient | EventStore.EventStore | Storages
+>
+
+interface Common<E, Ps> {
   /** Aggregates whose events are read and whose states are folded. Others are shown as stored. Default: none. */
   readonly aggregates?: ReadonlyArray<Aggregate.Any> | undefined
-  /** Projections whose work is counted, and that can be rebuilt. Default: none. */
-  readonly projections?: ReadonlyArray<Projection.Any> | undefined
-  /**
-   * The store of the program. It may also provide `TenantMove`, `Forgetting` and `TenantErasure`, which the commands `move`, `forget`
-   * and `erase` then use. Default: `PgStorage.layer`.
-   */
-  readonly layer?: Layer.Layer<Storages, E, SqlClient.SqlClient> | undefined
+  /** Projections whose work is counted, that can be rebuilt, and whose dead letters can be retried: their handlers run here. Default: none. */
+  readonly projections?: Ps | undefined
   /** The client of the database. Default: the one of `DATABASE_URL` and of the flags of the connection. */
   readonly database?: Layer.Layer<SqlClient.SqlClient, E> | undefined
   /** The beginning of the command lines in texts. Default: `eventsourcing`. */
   readonly name?: string | undefined
 }
+
+interface Store<E, Ps extends ReadonlyArray<Projection.Any>> {
+  /**
+   * The store of the program, with the services that its handlers require. It may also provide `TenantMove`, `Forgetting`, `KeyVault`
+   * and `TenantErasure`, which `move`, `forget` and `erase` use. Default: `PgStorage.layer`.
+   */
+  readonly layer: Layer.Layer<Storages | Handlers<Ps>, E, SqlClient.SqlClient>
+}
+
+/** The parts of a program that the command line works on. */
+export type Options<E = never, Ps extends ReadonlyArray<Projection.Any> = ReadonlyArray<never>> = Common<
+  E,
+  Ps
+> &
+  ([Handlers<Ps>] extends [never] ? Partial<Store<E, Ps>> : Store<E, Ps>)
 
 /** The surroundings of every command. */
 export type Surroundings = Settings | Terminal.Terminal | Stdio.Stdio
@@ -74,27 +94,54 @@ export const asFailure = <A, E, R>(
     )
   )
 
+/** The erasure of the program, or one that destroys the keys of its vault, if it has one. */
+const erasure: Layer.Layer<TenantErasure.TenantErasure, never, AdministrationStorage> = Layer.unwrap(
+  Effect.gen(function* () {
+    const given = yield* Effect.serviceOption(TenantErasure.TenantErasure)
+    if (Option.isSome(given)) return Layer.succeed(TenantErasure.TenantErasure, given.value)
+    const vault = yield* Effect.serviceOption(KeyVault)
+    return Option.isSome(vault)
+      ? Layer.provide(TenantErasure.layerWithVault(), Layer.succeed(KeyVault, vault.value))
+      : TenantErasure.layer
+  })
+)
+
 /** The program of some options. */
-export const makeProgram = <E>({
+export const makeProgram = <E, const Ps extends ReadonlyArray<Projection.Any>>({
   aggregates = [],
   database,
   layer,
   name = "eventsourcing",
-  projections = []
-}: Options<E>): Program => {
+  projections
+}: Options<E, Ps>): Program => {
+  const known: ReadonlyArray<Projection.Any> = projections ?? []
   const databaseLayer: Layer.Layer<SqlClient.SqlClient, E | CliFailure, Settings> = database ?? client
-  const storages: Layer.Layer<Storages, E | PgStorage.PgStorageError, SqlClient.SqlClient> =
-    layer ?? PgStorage.layer
-  const services = Layer.mergeAll(
-    Operations.layer({ aggregates, projections }),
+  const storages = (layer ?? PgStorage.layer) as Layer.Layer<
+    Storages | Handlers<Ps>,
+    E | PgStorage.PgStorageError,
+    SqlClient.SqlClient
+  >
+  // The services of the handlers come from the layer, or are those above; the compiler cannot subtract them from a type parameter.
+  const actions = Actions.layer({ projections }) as Layer.Layer<
+    Actions.Actions,
+    never,
+    Storages | EventStore.EventStore | SqlClient.SqlClient
+  >
+  const services: Layer.Layer<Services, E | CliFailure | PgStorage.PgStorageError, Settings> = Layer.mergeAll(
+    Operations.layer({ aggregates, projections: known }),
     ProjectionManager.layer,
     TenantRegistry.layer,
-    EventStore.layer
-  ).pipe(Layer.provideMerge(storages), Layer.provide(databaseLayer))
+    actions
+  ).pipe(
+    Layer.provide(erasure),
+    Layer.provideMerge(EventStore.layer),
+    Layer.provideMerge(storages),
+    Layer.provide(databaseLayer)
+  )
   return {
     name,
     aggregates,
-    projections,
+    projections: known,
     onDatabase: (effect) => asFailure(Effect.provide(effect, databaseLayer)),
     onStore: (effect) => asFailure(Effect.provide(effect, services))
   }

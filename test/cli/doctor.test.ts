@@ -218,7 +218,7 @@ const stuck: Readonly<Record<string, readonly [statements: (id: string) => strin
     "projections",
     "critical",
     /orders v1 of tenant .* is parked for 2 h/,
-    /projections resume orders --version 1 --tenant/
+    /projections resume orders --of-version 1 --tenant/
   ],
   "a stalled projection": [
     (id) =>

@@ -99,7 +99,7 @@ export const installPackage = async (...more: ReadonlyArray<string>): Promise<Co
   if (isUpToDate) await cp(tarball, Path.join(directory, packed))
   else await succeed(root, "npm", "pack", "--silent", "--pack-destination", directory)
   await writeFile(Path.join(directory, "package.json"), `{ "type": "module", "private": true }`)
-  const peers = ["effect", "@effect/sql-pg", "@electric-sql/pglite", "@types/node"]
+  const peers = ["effect", "@effect/platform-node", "@effect/sql-pg", "@electric-sql/pglite", "@types/node"]
   const packages = [
     `./${packed}`,
     ...peers.map((name) => `${name}@${manifest.devDependencies[name]}`),

@@ -10,6 +10,16 @@ import { asFailure, type Program } from "../program.ts"
 /** The document of `audit`. */
 export const Audited = document("audit", { accesses: Schema.Array(Looks.AccessView) })
 
+/** The outcome of an action; nothing for a look. */
+const outcomeOf = ({ outcome, parameters }: Looks.AccessView): string =>
+  outcome === null
+    ? parameters === null
+      ? ""
+      : "no outcome"
+    : outcome.status === "failed"
+      ? `failed: ${outcome.error}`
+      : outcome.status
+
 export const audit = (program: Program) =>
   Command.make(
     "audit",
@@ -62,12 +72,14 @@ export const audit = (program: Program) =>
                     { title: "time (UTC)", whole: true },
                     { title: "actor" },
                     { title: "operation" },
+                    { title: "outcome" },
                     { title: "reason" }
                   ],
                   page.accesses.map((access) => [
                     time(access.accessedAt),
                     access.actor,
                     access.operation,
+                    outcomeOf(access),
                     access.reason
                   ]),
                   width

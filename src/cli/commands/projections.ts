@@ -1,11 +1,23 @@
 /** `projections`: the work of projections with one tenant or with all. */
 import { Effect, Option, Schema } from "effect"
-import { Command } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import * as Looks from "../../operations/Looks.ts"
 import * as Operations from "../../operations/Operations.ts"
-import { asOperatorOf, asOperatorOfAll, limitFlag, optionalTenant } from "../ask.ts"
+import {
+  asOperatorOf,
+  asOperatorOfAll,
+  dryRunFlag,
+  limitFlag,
+  optionalInt,
+  optionalTenant,
+  orUndefined,
+  yesFlag
+} from "../ask.ts"
+import { wrongUsage } from "../failures.ts"
 import { document, emit, number, span, table, time, wrap } from "../output.ts"
 import { asFailure, type Program } from "../program.ts"
+import { toggle } from "../settings.ts"
+import { act, onActions } from "./act.ts"
 import { tenantTable } from "./tenants.ts"
 
 /** The document of `projections`. */
@@ -89,6 +101,57 @@ const ofAll = (totals: ReadonlyArray<Looks.ProjectionTotal>, width: number): Rea
     width
   )
 
+const name = Argument.String("projection").pipe(Argument.withDescription("The name of the projection"))
+
+const resume = (program: Program) =>
+  Command.make(
+    "resume",
+    {
+      projection: Argument.optional(name),
+      tenant: optionalTenant,
+      all: toggle("all", "The projections of all tenants"),
+      version: optionalInt("of-version", "Its version (all versions)"),
+      dryRun: dryRunFlag
+    },
+    (flags) =>
+      Effect.gen(function* () {
+        const tenant = orUndefined(flags.tenant)
+        if (flags.all === Option.isSome(flags.tenant))
+          return yield* wrongUsage("Give either --tenant or --all.")
+        const request = { projection: orUndefined(flags.projection), version: orUndefined(flags.version) }
+        yield* act(program, { command: "projections resume", tenant, dryRun: flags.dryRun }, ({ dryRun }) =>
+          onActions((actions) =>
+            tenant === undefined
+              ? actions.resumeProjectionsOfAll({ ...request, dryRun })
+              : actions.resumeProjections({ ...request, dryRun })
+          )
+        )
+      }).pipe(asFailure)
+  ).pipe(Command.withDescription("Let parked projections, and parked rebuilds, try again"))
+
+const retire = (program: Program) =>
+  Command.make(
+    "retire",
+    {
+      projection: name,
+      version: Flag.Int("of-version").pipe(Flag.withDescription("Its version")),
+      dryRun: dryRunFlag,
+      yes: yesFlag
+    },
+    ({ dryRun: dry, projection, version, yes }) =>
+      act(
+        program,
+        {
+          command: "projections retire",
+          tenant: undefined,
+          dryRun: dry,
+          yes,
+          question: `Retire ${projection} v${version}? No program can run this version again.`
+        },
+        ({ dryRun }) => onActions((actions) => actions.retire({ projection, version, dryRun }))
+      )
+  ).pipe(Command.withDescription("Retire a version that no program runs any more"))
+
 const stopped = new Set(["parked", "stalled"])
 
 export const projections = (program: Program) =>
@@ -111,7 +174,7 @@ export const projections = (program: Program) =>
                 state === "parked"
                   ? {
                       purpose: `resume ${projection} v${version}, once its cause is mended`,
-                      command: `${program.name} projections resume ${projection} --version ${version} --tenant ${tenantId} --reason …`
+                      command: `${program.name} projections resume ${projection} --of-version ${version} --tenant ${tenantId} --reason …`
                     }
                   : {
                       purpose: `find the runner of ${projection} v${version}, which does not work`,
@@ -148,4 +211,7 @@ export const projections = (program: Program) =>
         ]
       )
     }).pipe(program.onStore, asFailure)
-  ).pipe(Command.withDescription("Show the work of projections, and resume them"))
+  ).pipe(
+    Command.withDescription("Show the work of projections, and resume them"),
+    Command.withSubcommands([resume(program), retire(program)])
+  )

@@ -30,7 +30,7 @@ const ofProjection =
           `${rebuild ? "the rebuild of " : ""}${title} is parked${since === null ? "" : ` for ${span(now - since.epochMilliseconds)}`}: ${view.rebuild?.error ?? view.error ?? "unknown"}`,
           rebuild
             ? `${name} rebuild ${view.projection} --tenant ${tenantId} --restart`
-            : `mend the cause (${name} projections --tenant ${tenantId}), then: ${name} projections resume ${view.projection} --version ${view.version} --tenant ${tenantId}`,
+            : `mend the cause (${name} projections --tenant ${tenantId}), then: ${name} projections resume ${view.projection} --of-version ${view.version} --tenant ${tenantId}`,
           { since }
         )
       ]
@@ -190,8 +190,14 @@ const verification = (name: string, now: number) =>
     const operations = yield* Operations
     const storage = yield* AdministrationStorage
     const access = yield* AllTenants
-    const { accesses } = yield* operations.accesses({ operation: "Actions.verify", limit: 1 })
-    const last = accesses[0]?.accessedAt ?? null
+    const { accesses } = yield* operations.accesses({ operation: "Actions.verify", limit: 100 })
+    // A broken chain is an outcome, too, and somebody has seen it.
+    const last =
+      accesses.find(
+        ({ outcome }) =>
+          outcome?.status === "succeeded" ||
+          (outcome?.status === "failed" && outcome.error === "HashChainBroken")
+      )?.accessedAt ?? null
     if (last !== null && now - last.epochMilliseconds < verifiedWithin * day) return []
     const { tenants } = yield* operations.tenants({ order: "head", statuses: ["active"], limit: examined })
     const accessId = yield* storage.recordAccess({ ...access, operation: "doctor: hash chains" })
