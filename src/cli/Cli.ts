@@ -85,6 +85,7 @@ const commandsOf = (program: Program) =>
  * ```
  */
 export const make = <E = never, const Ps extends ReadonlyArray<Projection.Any> = readonly []>(
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only projections without requirements let the options be left out
   ...[options = {} as Options<E, Ps>]: [Handlers<Ps>] extends [never]
     ? [options?: Options<E, Ps>]
     : [options: Options<E, Ps>]

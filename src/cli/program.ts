@@ -116,12 +116,9 @@ export const makeProgram = <E, const Ps extends ReadonlyArray<Projection.Any>>({
 }: Options<E, Ps>): Program => {
   const known: ReadonlyArray<Projection.Any> = projections ?? []
   const databaseLayer: Layer.Layer<SqlClient.SqlClient, E | CliFailure, Settings> = database ?? client
-  const storages = (layer ?? PgStorage.layer) as Layer.Layer<
-    Storages | Handlers<Ps>,
-    E | PgStorage.PgStorageError,
-    SqlClient.SqlClient
-  >
-  // The services of the handlers come from the layer, or are those above; the compiler cannot subtract them from a type parameter.
+  const storages: Layer.Layer<Storages, E | PgStorage.PgStorageError, SqlClient.SqlClient> =
+    layer ?? PgStorage.layer
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the services of the handlers come from the layer, or are these; the compiler cannot subtract them from a type parameter
   const actions = Actions.layer({ projections }) as Layer.Layer<
     Actions.Actions,
     never,
