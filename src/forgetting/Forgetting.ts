@@ -9,6 +9,7 @@ import { Keyring, type ReadForgotten } from "./keyring.ts"
 import { KeyVault } from "./keyVaultContract.ts"
 import { asUnavailable, type ForgetError, makeForgetSubjects } from "./forgetSubjects.ts"
 import { checkReason, checkSubject } from "./inputs.ts"
+import { OpenedEvents } from "./openedEvents.ts"
 import { makeOwnAppends } from "./ownAppends.ts"
 import { makeSealedEvents } from "./sealedEvents.ts"
 import { makeSealedSnapshots } from "./sealedSnapshots.ts"
@@ -190,12 +191,15 @@ const make = (options: Options): Layer.Layer<Storages | Forgetting, never, Needs
       const own = makeOwnAppends(events.append)
       const administration = waitingForMoves(events, yield* AdministrationStorage)
       const subjects = makeForgetSubjects({ append: own.append, events, administration, vault })
+      const limits = cacheLimits(options.cache)
+      const openedEvents = new OpenedEvents(limits)
       const keyring = new Keyring(
         vault,
-        new KeyCache(cacheLimits(options.cache)),
+        new KeyCache(limits),
+        openedEvents,
         readForgotten(events, subjects.catchUp)
       )
-      const sealed = { ...makeSealedEvents(events, keyring, sealer), joinOwnAppends: own.join }
+      const sealed = { ...makeSealedEvents(events, keyring, sealer, openedEvents), joinOwnAppends: own.join }
       return Context.make(EventStorage, sealed).pipe(
         Context.add(SnapshotStorage, makeSealedSnapshots(snapshots, keyring, sealer)),
         Context.add(Forgetting, makeService(administration, subjects, keyring))

@@ -233,13 +233,10 @@ export const makeReseal = Effect.fnUntraced(function* ({
     const next = key?.subject === undefined ? undefined : sealing.get(key.subject)
     if (key === undefined || next === "forgotten") return forgottenText
     if (next === undefined) return yield* Effect.fail(broken)
-    const text = yield* Effect.mapError(
-      sealer.open(key, fieldPlace(from, eventId, envelope.path), envelope),
-      () => broken
-    )
-    return yield* Effect.orDie(
-      sealer.seal(next, fieldPlace(into, eventId, envelope.path), envelope.path, text)
-    )
+    const text = yield* sealer.open(key, fieldPlace(from, eventId, envelope.path), envelope)
+    return text === undefined
+      ? yield* Effect.fail(broken)
+      : yield* sealer.seal(next, fieldPlace(into, eventId, envelope.path), envelope.path, text)
   })
 
   return Effect.fnUntraced(function* <R extends Row>(

@@ -2,12 +2,19 @@
 import { Layer } from "effect"
 import { Aead, Mac, SecureRandom } from "effect/crypto"
 
+/** A key outside of the memory of JavaScript. */
+export interface SecretKey {
+  readonly type: string
+}
+
 /** The functions of `node:crypto` that are used here. */
-interface Native {
+export interface NativeCrypto {
+  readonly createSecretKey: (key: Uint8Array) => SecretKey
   readonly createCipheriv: (
     algorithm: string,
-    key: Uint8Array,
-    nonce: Uint8Array
+    key: Uint8Array | SecretKey,
+    nonce: Uint8Array,
+    options?: { readonly authTagLength: number }
   ) => {
     readonly setAAD: (data: Uint8Array) => unknown
     readonly update: (data: Uint8Array) => Uint8Array
@@ -16,34 +23,36 @@ interface Native {
   }
   readonly createDecipheriv: (
     algorithm: string,
-    key: Uint8Array,
-    nonce: Uint8Array
+    key: Uint8Array | SecretKey,
+    nonce: Uint8Array,
+    options?: { readonly authTagLength: number }
   ) => {
     readonly setAAD: (data: Uint8Array) => unknown
     readonly setAuthTag: (tag: Uint8Array) => unknown
     readonly update: (data: Uint8Array) => Uint8Array
     readonly final: () => Uint8Array
   }
-  readonly createHmac: (
-    hash: string,
-    key: Uint8Array
-  ) => {
-    readonly update: (data: Uint8Array) => { readonly digest: () => Uint8Array }
-  }
+  readonly createHmac: (hash: string, key: Uint8Array | SecretKey) => NativeHmac
 }
 
-/** Loaded without an import, so that bundles for other platforms have no trace of it. */
-const native = (): Native | undefined => {
+interface NativeHmac {
+  readonly update: (data: Uint8Array | string) => NativeHmac
+  readonly digest: () => Uint8Array
+}
+
+/** Loaded without an import, so that bundles for other platforms have no trace of it. Undefined on these. */
+export const nativeCrypto: NativeCrypto | undefined = (() => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- other platforms have no such function, which is checked
   const { process } = globalThis as unknown as {
-    readonly process?: { readonly getBuiltinModule?: (name: string) => Native | undefined }
+    readonly process?: { readonly getBuiltinModule?: (name: string) => NativeCrypto | undefined }
   }
   return process?.getBuiltinModule?.("node:crypto")
-}
+})()
 
-const tagLength = 16
+/** Bytes of the tag of AES-GCM. */
+export const tagLength = 16
 
-const gcmOf = ({ createCipheriv, createDecipheriv }: Native): Aead.Implementation => ({
+const gcmOf = ({ createCipheriv, createDecipheriv }: NativeCrypto): Aead.Implementation => ({
   encrypt: (key, nonce, plaintext, aad) => {
     const cipher = createCipheriv("aes-256-gcm", key, nonce)
     cipher.setAAD(aad)
@@ -68,7 +77,7 @@ const gcmOf = ({ createCipheriv, createDecipheriv }: Native): Aead.Implementatio
   }
 })
 
-const make = (found: Native | undefined): Layer.Layer<Aead.Aead | Mac.Mac> =>
+const make = (found: NativeCrypto | undefined): Layer.Layer<Aead.Aead | Mac.Mac> =>
   (found === undefined
     ? Layer.merge(Aead.layerWebCrypto, Mac.layerWebCrypto)
     : Layer.merge(
@@ -80,4 +89,4 @@ const make = (found: Native | undefined): Layer.Layer<Aead.Aead | Mac.Mac> =>
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 
 /** AES-256-GCM and HMAC. On Node they run without a promise, which takes a fifth of the time for a short text. */
-export const layerCrypto: Layer.Layer<Aead.Aead | Mac.Mac> = Layer.suspend(() => make(native()))
+export const layerCrypto: Layer.Layer<Aead.Aead | Mac.Mac> = make(nativeCrypto)

@@ -8,10 +8,8 @@
  * `text` is the JSON text of the field, encrypted. Only this exact beginning is an envelope: in a string of JSON the quotes would be
  * escaped, and an event of a program with such a member is refused.
  */
-import { Result } from "effect"
-import * as Base64Url from "effect/encoding/Base64Url"
-import { type JsonPlace, jsonPlaces, spliced } from "./jsonPlaces.ts"
-import { sealedMember } from "../domain/codec/aggregateCodec.ts"
+import { spliced, type TextRange, walkJson } from "./jsonPlaces.ts"
+import { samePath, sealedMember } from "../domain/codec/aggregateCodec.ts"
 
 /** The beginning of every envelope. */
 export const marker = `{"${sealedMember}":`
@@ -28,36 +26,23 @@ const beforePath = '","path":'
 const keyLength = 22
 const nonceLength = 16
 
-/** A sealed field in a text. */
-export interface Envelope {
-  readonly place: JsonPlace
+/** A sealed field in a text, which is not decoded until its key is known. */
+export interface Envelope extends TextRange {
   readonly keyId: string
-  readonly nonce: Uint8Array
-  readonly ciphertext: Uint8Array
+  /** Base64Url. */
+  readonly nonce: string
+  /** The ciphertext with its tag, Base64Url. */
+  readonly ciphertext: string
   /** JSON text of the path at which it was sealed. */
   readonly path: string
 }
 
-export const envelopeText = (
-  keyId: string,
-  nonce: Uint8Array,
-  ciphertext: Uint8Array,
-  path: string
-): string =>
-  beginning +
-  keyId +
-  beforeNonce +
-  Base64Url.encode(nonce) +
-  beforeText +
-  Base64Url.encode(ciphertext) +
-  beforePath +
-  path +
-  "}"
+/** The text of an envelope. Nonce and ciphertext are Base64Url. */
+export const envelopeText = (keyId: string, nonce: string, ciphertext: string, path: string): string =>
+  beginning + keyId + beforeNonce + nonce + beforeText + ciphertext + beforePath + path + "}"
 
-/** Reads the parts of an envelope. Undefined if it is damaged or of another version. */
-const read = (text: string, place: JsonPlace): Envelope | undefined => {
-  const { start } = place
-  const end = place.end - 1
+/** Reads an envelope that was sealed under a path. Undefined if it is damaged, of another version, or of another path. */
+const read = (text: string, start: number, path: string): Envelope | undefined => {
   const key = start + beginning.length
   const nonce = key + keyLength + beforeNonce.length
   const data = nonce + nonceLength + beforeText.length
@@ -68,16 +53,16 @@ const read = (text: string, place: JsonPlace): Envelope | undefined => {
   )
     return undefined
   const dataEnd = text.indexOf('"', data)
-  if (dataEnd < 0 || dataEnd >= end || !text.startsWith(beforePath, dataEnd)) return undefined
-  const path = text.slice(dataEnd + beforePath.length, end)
-  const nonceBytes = Base64Url.decode(text.slice(nonce, nonce + nonceLength))
-  const ciphertext = Base64Url.decode(text.slice(data, dataEnd))
-  if (Result.isFailure(nonceBytes) || Result.isFailure(ciphertext)) return undefined
+  if (dataEnd < 0 || !text.startsWith(beforePath, dataEnd)) return undefined
+  const pathStart = dataEnd + beforePath.length
+  const end = pathStart + path.length + 1
+  if (!text.startsWith(path, pathStart) || text[end - 1] !== "}") return undefined
   return {
-    place,
+    start,
+    end,
     keyId: text.slice(key, key + keyLength),
-    nonce: nonceBytes.success,
-    ciphertext: ciphertext.success,
+    nonce: text.slice(nonce, nonce + nonceLength),
+    ciphertext: text.slice(data, dataEnd),
     path
   }
 }
@@ -85,29 +70,44 @@ const read = (text: string, place: JsonPlace): Envelope | undefined => {
 /** True if a text may have envelopes. */
 export const hasEnvelopes = (text: string): boolean => text.includes(marker)
 
+/** The last path with its text: events of a page often have the same ones. */
+let lastPath: ReadonlyArray<string | number> = []
+let lastPathText = "[]"
+
+const pathText = (path: ReadonlyArray<string | number>): string => {
+  if (!samePath(lastPath, path)) {
+    lastPath = [...path]
+    lastPathText = JSON.stringify(lastPath)
+  }
+  return lastPathText
+}
+
 /** The envelopes of a text, in its order. Undefined if one of them is damaged or moved. */
 export const envelopesOf = (text: string): ReadonlyArray<Envelope> | undefined => {
   const envelopes: Array<Envelope> = []
-  for (const place of jsonPlaces(text, (_, start) => text.startsWith(marker, start), Infinity)) {
-    const envelope = read(text, place)
-    if (envelope === undefined || envelope.path !== JSON.stringify(place.path)) return undefined
+  // A string in a text has its quotes escaped, so the marker begins a value.
+  let next = text.indexOf(marker)
+  if (next < 0) return envelopes
+  walkJson(text, (path, start) => {
+    if (start !== next) return undefined
+    const envelope = read(text, start, pathText(path))
+    if (envelope === undefined) return text.length
     envelopes.push(envelope)
-  }
-  return envelopes
+    next = text.indexOf(marker, envelope.end)
+    return next < 0 ? text.length : envelope.end
+  })
+  return next < 0 ? envelopes : undefined
 }
 
 /** The envelope of a text that is sealed as a whole. Undefined if it is damaged. */
-export const envelopeOfAll = (text: string): Envelope | undefined =>
-  read(text, { path: [], start: 0, end: text.length })
+export const envelopeOfAll = (text: string): Envelope | undefined => {
+  const at = text.indexOf(beforePath)
+  return at < 0 ? undefined : read(text, 0, text.slice(at + beforePath.length, -1))
+}
 
 /** A text with other texts in place of its envelopes. */
-export const replaceEnvelopes = (
+export const replaceEnvelopes: (
   text: string,
   envelopes: ReadonlyArray<Envelope>,
   replacements: ReadonlyArray<string>
-): string =>
-  spliced(
-    text,
-    envelopes.map(({ place }) => place),
-    replacements
-  )
+) => string = spliced

@@ -8,6 +8,7 @@ interface CacheLimits {
   readonly keys: number
   readonly ageMillis: number
   readonly uses: number
+  readonly opened: number
 }
 
 /** Bounds of the keys that a process keeps. */
@@ -18,18 +19,26 @@ export interface CacheOptions {
   readonly age?: Duration.Input | undefined
   /** The number of fields that a key seals or opens before the vault is asked again. Default: 1,000,000. */
   readonly uses?: number | undefined
+  /**
+   * Characters of the events with opened fields that are kept, of all tenants, with the text as it is stored: so that several
+   * readers of an event, such as the projections of a process, open it once. They are kept for the age of keys at most, and are
+   * dropped as keys are when a person of their tenant is forgotten. 0 keeps none. Default: 16,000,000.
+   */
+  readonly opened?: number | undefined
 }
 
 /** Completes and checks bounds. */
 export const cacheLimits = ({
   age = "5 minutes",
   keys = 10_000,
+  opened = 16_000_000,
   uses = 1_000_000
 }: CacheOptions = {}): CacheLimits => {
+  if (!(opened >= 0)) throw new RangeError("opened of the cache of keys must be at least 0")
   const limits = { keys, uses, ageMillis: Duration.toMillis(age) }
   for (const [name, limit] of Object.entries(limits))
     if (!(limit >= 1)) throw new RangeError(`${name} of the cache of keys must be at least 1`)
-  return limits
+  return { ...limits, opened }
 }
 
 interface Entry {

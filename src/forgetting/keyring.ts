@@ -8,6 +8,7 @@
 import { Clock, Effect } from "effect"
 import type { KeyVault, Purpose } from "./keyVaultContract.ts"
 import type { KeyCache } from "./keyCache.ts"
+import type { OpenedEvents } from "./openedEvents.ts"
 import { readyKey, type ReadyKey } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { KeyMissing, StorageUnavailable } from "../driver/StoreError.ts"
@@ -34,11 +35,18 @@ export class Keyring {
   private readonly vault: KeyVault["Service"]
   private readonly cache: KeyCache
   private readonly readForgotten: ReadForgotten
+  private readonly openedEvents: OpenedEvents
   private readonly known = new Map<TenantId, number>()
 
-  constructor(vault: KeyVault["Service"], cache: KeyCache, readForgotten: ReadForgotten) {
+  constructor(
+    vault: KeyVault["Service"],
+    cache: KeyCache,
+    openedEvents: OpenedEvents,
+    readForgotten: ReadForgotten
+  ) {
     this.vault = vault
     this.cache = cache
+    this.openedEvents = openedEvents
     this.readForgotten = readForgotten
   }
 
@@ -57,6 +65,7 @@ export class Keyring {
       if (known !== undefined && known !== before && known > forgotten) return known
       const areAll = known !== undefined && known === before && forgotten > known
       this.cache.forget(tenantId, areAll ? new Set(subjects) : undefined)
+      this.openedEvents.forget(tenantId)
       this.known.set(tenantId, forgotten)
       return forgotten
     })

@@ -1,7 +1,7 @@
 /** Seals the personal fields of appends. */
 import { Effect } from "effect"
 import { hasEnvelopes, envelopesOf, marker } from "./envelope.ts"
-import { type JsonPlace, jsonPlaces, spliced } from "./jsonPlaces.ts"
+import { endOfValue, spliced, type TextRange, walkJson } from "./jsonPlaces.ts"
 import type { CurrentKeys, Keyring } from "./keyring.ts"
 import { fieldPlace, type Sealer } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
@@ -30,26 +30,31 @@ type Append = EventStorage["Service"]["append"]
 
 const isPersonal = ({ personal }: NewEventRow): boolean => personal !== undefined && personal.length > 0
 
+/** A personal field in the text of its event. */
+interface Place extends TextRange {
+  /** JSON text. */
+  readonly path: string
+  readonly subject: string
+}
+
 /** The personal fields of an event in its text, in the order of the text. Throws if one is missing: it would be stored as it is. */
 const placesOf = (
   { eventType, payload }: NewEventRow,
   fields: ReadonlyArray<PersonalField>
-): ReadonlyArray<{ readonly place: JsonPlace; readonly subject: string }> => {
+): ReadonlyArray<Place> => {
   const left = [...fields]
-  const subjects: Array<string> = []
-  const places = jsonPlaces(
-    payload,
-    (path) => {
-      const at = left.findIndex((field) => samePath(field.path, path))
-      if (at < 0) return false
-      subjects.push(...left.splice(at, 1).map(({ subject }) => subject))
-      return true
-    },
-    fields.length
-  )
+  const places: Array<Place> = []
+  walkJson(payload, (path, start) => {
+    const at = left.findIndex((field) => samePath(field.path, path))
+    if (at < 0) return undefined
+    const end = endOfValue(payload, start)
+    for (const { subject } of left.splice(at, 1))
+      places.push({ path: JSON.stringify(path), subject, start, end })
+    return left.length === 0 ? payload.length : end
+  })
   if (left.length > 0)
     throw new TypeError(`a personal field of event ${eventType} is not in its text: it was not stored`)
-  return places.map((place, index) => ({ place, subject: subjects[index] ?? "" }))
+  return places
 }
 
 const subjectsOf = ({ streams }: AppendRequest): ReadonlySet<string> => {
@@ -99,28 +104,17 @@ export const makeSealAppend = (
     )
     const places = placesOf(event, personal)
     const texts: Array<string> = []
-    for (const { place } of places) {
-      const envelope = envelopes.find(({ path }) => path === JSON.stringify(place.path))
+    for (const { end, path, start } of places) {
+      const envelope = envelopes.find((one) => one.path === path)
       const key = envelope === undefined ? undefined : keys.get(envelope.keyId)
       if (envelope === undefined || key === undefined) return undefined
       if (key !== "destroyed") {
-        const opened = yield* Effect.option(
-          sealer.open(key, fieldPlace(tenantId, eventId, envelope.path), envelope)
-        )
-        const isSame = opened._tag === "Some" && sameJson(opened.value, payload.slice(place.start, place.end))
-        if (!isSame) return undefined
+        const opened = yield* sealer.open(key, fieldPlace(tenantId, eventId, path), envelope)
+        if (opened === undefined || !sameJson(opened, payload.slice(start, end))) return undefined
       }
-      texts.push(stored.slice(envelope.place.start, envelope.place.end))
+      texts.push(stored.slice(envelope.start, envelope.end))
     }
-    return {
-      ...event,
-      payload: spliced(
-        payload,
-        places.map(({ place }) => place),
-        texts
-      ),
-      personal: undefined
-    }
+    return { ...event, payload: spliced(payload, places, texts), personal: undefined }
   })
 
   const sealed = Effect.fnUntraced(function* (
@@ -147,21 +141,14 @@ export const makeSealAppend = (
       })
     const places = placesOf(event, personal)
     const texts: Array<string> = []
-    for (const { place, subject } of places) {
+    for (const { end, path, start, subject } of places) {
       const key = keys.get(subject)
       if (key === undefined || key === "forgotten") throw new TypeError("a subject has no key")
-      const path = JSON.stringify(place.path)
-      texts.push(
-        yield* Effect.orDie(
-          sealer.seal(key, fieldPlace(tenantId, eventId, path), path, payload.slice(place.start, place.end))
-        )
-      )
+      const place = fieldPlace(tenantId, eventId, path)
+      const text = payload.slice(start, end)
+      texts.push(sealer.now?.seal(key, place, path, text) ?? (yield* sealer.seal(key, place, path, text)))
     }
-    const text = spliced(
-      payload,
-      places.map(({ place }) => place),
-      texts
-    )
+    const text = spliced(payload, places, texts)
     if (text.length * 3 > maxEventBytes && Buffer.byteLength(text) > maxEventBytes)
       return yield* new InvalidInput({
         reason: new LimitExceeded({

@@ -1,6 +1,7 @@
 /** A storage of events that seals personal fields, over one that stores ciphertext. */
 import { Effect } from "effect"
 import type { Keyring } from "./keyring.ts"
+import type { OpenedEvents } from "./openedEvents.ts"
 import { anySealed, makeOpenRows, type SealedRow } from "./openRows.ts"
 import { makeSealAppend } from "./sealAppend.ts"
 import type { Sealer } from "./sealer.ts"
@@ -11,9 +12,10 @@ import type { StorageUnavailable } from "../driver/StoreError.ts"
 export const makeSealedEvents = (
   storage: EventStorage["Service"],
   keyring: Keyring,
-  sealer: Sealer
+  sealer: Sealer,
+  openedEvents: OpenedEvents
 ): EventStorage["Service"] => {
-  const openRows = makeOpenRows(keyring, sealer)
+  const openRows = makeOpenRows(keyring, sealer, openedEvents)
 
   const openPage = <P extends Page<SealedRow>>(
     operation: string,
@@ -45,7 +47,7 @@ export const makeSealedEvents = (
     knownForgotten: (tenantId) => keyring.knownForgotten(tenantId),
     sealFingerprint: ({ fingerprint, tenantId }) =>
       Effect.flatMap(keyring.ofTenant(tenantId, "fingerprints"), (key) =>
-        Effect.orDie(sealer.digest(key, `command ${fingerprint}`))
+        sealer.digest(key, `command ${fingerprint}`)
       ),
     append: makeSealAppend(storage, keyring, sealer),
     streamEndsWith: (request) =>

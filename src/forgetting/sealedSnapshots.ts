@@ -56,9 +56,9 @@ export const makeSealedSnapshots = (
     const keys = yield* keyring.byId("load a snapshot", tenantId, [envelope.keyId])
     const dataKey = keys.get(envelope.keyId)
     if (dataKey === undefined || dataKey === "destroyed") return undefined
-    const text = yield* Effect.option(sealer.open(dataKey, placeOf(key, row, envelope.path), envelope))
-    const content = text._tag === "Some" ? decodeContent(text.value) : text
-    return content._tag === "Some"
+    const text = yield* sealer.open(dataKey, placeOf(key, row, envelope.path), envelope)
+    const content = text === undefined ? undefined : decodeContent(text)
+    return content?._tag === "Some"
       ? { ...row, checksum: content.value[0], state: content.value[1] }
       : undefined
   })
@@ -69,9 +69,12 @@ export const makeSealedSnapshots = (
     if (forgotten !== (yield* keyring.number(tenantId))) return false
     const key = yield* keyring.ofTenant(tenantId, "snapshots")
     const label = JSON.stringify(["snapshot", forgotten])
-    const digest = (text: string) => Effect.orDie(sealer.digest(key, text))
-    const text = yield* Effect.orDie(
-      sealer.seal(key, placeOf(snapshot, snapshot, label), label, JSON.stringify([checksum, state]))
+    const digest = (text: string) => sealer.digest(key, text)
+    const text = yield* sealer.seal(
+      key,
+      placeOf(snapshot, snapshot, label),
+      label,
+      JSON.stringify([checksum, state])
     )
     const sealed = {
       ...snapshot,

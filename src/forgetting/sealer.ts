@@ -9,11 +9,14 @@
  * appended again gets the same text, which makes a repeated append recognisable; and a nonce occurs twice only with the same text
  * at the same place, about which it then tells nothing new.
  */
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Result } from "effect"
 import { Aead, type CryptoError, Mac } from "effect/crypto"
+import * as Base64Url from "effect/encoding/Base64Url"
 import * as Hex from "effect/encoding/Hex"
+import { nativeCrypto } from "./cipher.ts"
 import { type Envelope, envelopeText } from "./envelope.ts"
 import type { DataKey } from "./keyVaultContract.ts"
+import { type NativeKey, nativeKey, nativeSealer } from "./nativeSealer.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -24,6 +27,8 @@ export interface ReadyKey {
   readonly subject: string | undefined
   readonly encryption: Aead.Key<Aead.AesGcm>
   readonly nonces: Mac.Key
+  /** Undefined on platforms without `node:crypto`. */
+  readonly native: NativeKey | undefined
 }
 
 /** Makes a data key ready. */
@@ -33,30 +38,38 @@ export const readyKey = ({
   subject
 }: DataKey): Effect.Effect<ReadyKey, CryptoError.CryptoError> => {
   const bytes = Redacted.value(secret)
+  const [forText, forNonces] = [bytes.subarray(0, 32), bytes.subarray(32)]
   return Effect.zipWith(
-    Aead.key(Aead.aes256Gcm, bytes.subarray(0, 32)),
-    Mac.key(Mac.hmacSha256, bytes.subarray(32)),
-    (encryption, nonces) => ({ keyId, subject, encryption, nonces })
+    Aead.key(Aead.aes256Gcm, forText),
+    Mac.key(Mac.hmacSha256, forNonces),
+    (encryption, nonces) => ({
+      keyId,
+      subject,
+      encryption,
+      nonces,
+      native: nativeCrypto && nativeKey(nativeCrypto, forText, forNonces)
+    })
   )
+}
+
+type Sealed = Pick<Envelope, "nonce" | "ciphertext">
+
+/** The functions of a {@link Sealer} without effects. */
+export interface SealerNow {
+  readonly seal: (key: ReadyKey, place: string, path: string, text: string) => string
+  readonly open: (key: ReadyKey, place: string, envelope: Sealed) => string | undefined
 }
 
 /** Seals and opens texts at places. A place is a text that says where the sealed text stands. */
 export interface Sealer {
   /** The envelope of a text. */
-  readonly seal: (
-    key: ReadyKey,
-    place: string,
-    path: string,
-    text: string
-  ) => Effect.Effect<string, CryptoError.CryptoError>
-  /** The text of an envelope. Fails if it was sealed at another place. */
-  readonly open: (
-    key: ReadyKey,
-    place: string,
-    envelope: Pick<Envelope, "nonce" | "ciphertext">
-  ) => Effect.Effect<string, CryptoError.CryptoError>
+  readonly seal: (key: ReadyKey, place: string, path: string, text: string) => Effect.Effect<string>
+  /** The text of an envelope. Undefined if it is damaged, or was sealed at another place. */
+  readonly open: (key: ReadyKey, place: string, envelope: Sealed) => Effect.Effect<string | undefined>
   /** A hash of a text that nobody without the key can compute: 64 hexadecimal digits. */
-  readonly digest: (key: ReadyKey, text: string) => Effect.Effect<string, CryptoError.CryptoError>
+  readonly digest: (key: ReadyKey, text: string) => Effect.Effect<string>
+  /** Fast path for pages and appends; undefined where cryptography takes a promise. */
+  readonly now: SealerNow | undefined
 }
 
 /** The place of an event's field. The path is JSON text. */
@@ -69,6 +82,7 @@ export const makeSealer: Effect.Effect<Sealer, never, Aead.Aead | Mac.Mac> = Eff
   const aead = yield* Aead.Aead
   const mac = yield* Mac.Mac
   return {
+    now: nativeCrypto && nativeSealer(nativeCrypto),
     seal: (key, place, path, text) => {
       const plaintext = encoder.encode(text)
       const aad = encoder.encode(place)
@@ -76,19 +90,27 @@ export const makeSealer: Effect.Effect<Sealer, never, Aead.Aead | Mac.Mac> = Eff
       const message = new Uint8Array(aad.length + 1 + plaintext.length)
       message.set(aad)
       message.set(plaintext, aad.length + 1)
-      return Effect.flatMap(mac.sign(key.nonces, message), (tag) => {
-        const nonce = tag.subarray(0, nonceLength)
-        return Effect.map(aead.encrypt(key.encryption, plaintext, { nonce, aad }), (ciphertext) =>
-          envelopeText(key.keyId, nonce, ciphertext, path)
-        )
+      return Effect.orDie(
+        Effect.flatMap(mac.sign(key.nonces, message), (tag) => {
+          const nonce = tag.subarray(0, nonceLength)
+          return Effect.map(aead.encrypt(key.encryption, plaintext, { nonce, aad }), (ciphertext) =>
+            envelopeText(key.keyId, Base64Url.encode(nonce), Base64Url.encode(ciphertext), path)
+          )
+        })
+      )
+    },
+    open: (key, place, envelope) => {
+      const [nonce, ciphertext] = [Base64Url.decode(envelope.nonce), Base64Url.decode(envelope.ciphertext)]
+      if (Result.isFailure(nonce) || Result.isFailure(ciphertext)) return Effect.undefined
+      const options = { nonce: nonce.success, aad: encoder.encode(place) }
+      return Effect.match(aead.decrypt(key.encryption, ciphertext.success, options), {
+        onFailure: () => undefined,
+        onSuccess: (plaintext) => decoder.decode(plaintext)
       })
     },
-    open: (key, place, { ciphertext, nonce }) =>
-      Effect.map(
-        aead.decrypt(key.encryption, ciphertext, { nonce, aad: encoder.encode(place) }),
-        (plaintext) => decoder.decode(plaintext)
-      ),
     digest: (key, text) =>
-      Effect.map(mac.sign(key.nonces, encoder.encode(`digest 1 ${text}`)), (tag) => Hex.encode(tag))
+      Effect.orDie(
+        Effect.map(mac.sign(key.nonces, encoder.encode(`digest 1 ${text}`)), (tag) => Hex.encode(tag))
+      )
   }
 })

@@ -194,7 +194,7 @@ export const make = (
       loadStream: makeLoad(sql, { limits: loads, pageBytes, fork }),
       streamEndsWith: makeStreamEnds(sql, { limits: loads, fork }),
       reserveStream: makeReservations(sql, fork),
-      forgottenSubjects: makeForgottenSubjects(sql, { limits: loads, fork }),
+      forgottenSubjects: makeForgottenSubjects(sql, { limits: loads, fork, gathers: true }),
       changes: announcements.changes,
       append: yield* waitForMoves(
         { append, inTransaction: inTransaction(sql), tenantStatus },

@@ -34,15 +34,16 @@ export const make = (
     sql,
     "read the number of forgotten subjects",
     (requests: ReadonlyArray<Request>) =>
-      Effect.map(
-        decodedRows<readonly [ReadonlyArray<number>]>(sql, countsSql, [
-          array(
-            requests.map(({ tenantId }) => tenantId),
-            PgTypes.OID.text
-          )
-        ]),
-        ([row]) => row?.[0] ?? []
-      ),
+      Effect.suspend(() => {
+        const tenants = [...new Set(requests.map(({ tenantId }) => tenantId))]
+        return Effect.map(
+          decodedRows<readonly [ReadonlyArray<number>]>(sql, countsSql, [array(tenants, PgTypes.OID.text)]),
+          ([row]) => {
+            const counts = new Map(tenants.map((tenantId, index) => [tenantId, row?.[0][index] ?? 0]))
+            return requests.map(({ tenantId }) => counts.get(tenantId) ?? 0)
+          }
+        )
+      }),
     (counts, index) => counts[index] ?? 0,
     options
   )
