@@ -1,4 +1,4 @@
--- Changes a subject of a tenant under the lock of the tenant's row: begin, forget, allow, hold, release. Returns {"subject": the
+-- Changes a subject of a tenant under the lock of the tenant's row: begin, forget, end, allow, hold, release. Returns {"subject": the
 -- subject afterwards}, or {"problem": sentence} or {"held": hold}, and has changed nothing then.
 create or replace function eventsourcing.change_subject(
   p_access uuid, p_tenant uuid, p_subject text, p_change text, p_given jsonb
@@ -29,17 +29,21 @@ begin
         return jsonb_build_object('held', before.hold);
       end if;
       if before.forgotten ->> 'forgetting' is distinct from p_given ->> 'forgetting' then
-        update eventsourcing.subjects s set begun = coalesce(s.begun, (p_given ->> 'forgetting')::uuid)
+        update eventsourcing.subjects s set begun = case
+          when s.begun is null or s.begun::text = s.forgotten ->> 'forgetting' then (p_given ->> 'forgetting')::uuid else s.begun end
         where s.tenant_id = p_tenant and s.subject = p_subject;
       end if;
     when 'forget' then
       if before.forgotten ->> 'forgetting' is distinct from p_given ->> 'forgetting' then
         update eventsourcing.tenants t set forgotten_subjects = known.next where t.tenant_id = p_tenant;
-        update eventsourcing.subjects s set begun = null, number = known.next, forgotten = jsonb_build_object(
+        update eventsourcing.subjects s set begun = (p_given ->> 'forgetting')::uuid, number = known.next, forgotten = jsonb_build_object(
           'forgetting', p_given -> 'forgetting', 'forgottenAt', p_given -> 'forgottenAt', 'actor', p_given -> 'actor',
           'reason', p_given -> 'reason')
         where s.tenant_id = p_tenant and s.subject = p_subject;
       end if;
+    when 'end' then
+      update eventsourcing.subjects s set begun = null
+      where s.tenant_id = p_tenant and s.subject = p_subject and s.begun = (p_given ->> 'forgetting')::uuid;
     when 'allow' then
       update eventsourcing.subjects s
       set forgotten = s.forgotten || jsonb_build_object('allowedAgainAt', p_given -> 'allowedAt')

@@ -1,5 +1,5 @@
 -- Changes the state of a tenant under the lock of its row, which every append holds: see the contract AdministrationStorage for
--- the changes. Returns NULL, or {"problem": sentence} or {"held": hold}, and has changed nothing then.
+-- the changes. Returns NULL, or {"problem": sentence}, {"held": hold} or {"heldSubjects": [the first 10]}, and has changed nothing then.
 create or replace function eventsourcing.change_tenant_state(
   p_access uuid, p_tenant uuid, p_change text, p_token uuid, p_arguments jsonb
 )
@@ -183,6 +183,14 @@ begin
         problem := format('the tenant is %s: end that first', known.status);
       elsif known.hold is not null then
         return jsonb_build_object('held', known.hold);
+      elsif known.status <> 'moved' and not coalesce((p_arguments ->> 'heldSubjects')::boolean, false)
+        and exists (select from eventsourcing.subjects s where s.tenant_id = p_tenant and s.hold is not null) then
+        return jsonb_build_object('heldSubjects', (
+          select jsonb_agg(jsonb_build_object('subject', h.subject, 'actor', h.hold -> 'actor', 'reason', h.hold -> 'reason') order by h.subject)
+          from (
+            select s.subject, s.hold from eventsourcing.subjects s
+            where s.tenant_id = p_tenant and s.hold is not null order by s.subject limit 10
+          ) h));
       else
         wanted := 'erased';
         details := (

@@ -11,7 +11,8 @@ begin
   subjects := (
     select coalesce(jsonb_agg(jsonb_build_object('number', s.number, 'subject', s.subject,
       'forgetting', s.forgotten -> 'forgetting', 'forgottenAt', s.forgotten -> 'forgottenAt',
-      'allowedAgainAt', s.forgotten -> 'allowedAgainAt') order by s.number), '[]')
+      'allowedAgainAt', s.forgotten -> 'allowedAgainAt',
+      'ended', s.begun is distinct from (s.forgotten ->> 'forgetting')::uuid) order by s.number), '[]')
     -- a later forgetting belongs to a later answer
     from eventsourcing.subjects s where s.tenant_id = p_tenant and s.number > p_after and s.number <= forgotten_subjects.forgotten);
 end

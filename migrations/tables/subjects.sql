@@ -22,6 +22,6 @@ comment on column eventsourcing.subjects.number is
   'The number of the last forgetting: that of tenants.forgotten_subjects right after it; NULL if the subject was never forgotten.';
 comment on column eventsourcing.subjects.forgotten is
   'The last forgetting: forgetting (its id), forgottenAt, actor, reason, allowedAgainAt. Times are in milliseconds since 1970.';
-comment on column eventsourcing.subjects.begun is 'The id of a forgetting that has begun and not ended.';
+comment on column eventsourcing.subjects.begun is 'The id of a forgetting that has begun and not ended: its event may not be in the log.';
 comment on column eventsourcing.subjects.hold is 'The legal hold, which forbids forgetting: actor, reason and time; NULL for none.';
 select eventsourcing.protect_tenant_table('eventsourcing.subjects');

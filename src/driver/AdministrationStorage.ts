@@ -2,7 +2,7 @@
  * The driver contract for the life of a tenant: its states, its raw content out and in, quotas, legal hold and purge. A backend
  * implements it beside `EventStorage` and is tested with `AdministrationStorageSuite` of `effect-eventsourcing/testing`.
  */
-import { Context, type Effect, Schema } from "effect"
+import { Context, Effect, Schema } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { NewAccess } from "./accesses.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
@@ -229,10 +229,16 @@ export type StateChange =
    */
   | { readonly change: "decide"; readonly token: string; readonly head: number; readonly to: string }
   /**
-   * Marks the tenant as erased: active, suspended or moved → erased. Fails with `TenantHeld` under a legal hold. Rows may be
-   * purged after `purgeInMillis`; 0 to purge at once.
+   * Marks the tenant as erased: active, suspended or moved → erased. Fails with `TenantHeld` under a legal hold of the tenant, or of
+   * one of its subjects unless `heldSubjects` is true (default: false) or the tenant has moved, with its holds. Rows may be purged
+   * after `purgeInMillis`; 0 to purge at once.
    */
-  | { readonly change: "erase"; readonly token: string; readonly purgeInMillis: number }
+  | {
+      readonly change: "erase"
+      readonly token: string
+      readonly purgeInMillis: number
+      readonly heldSubjects?: boolean | undefined
+    }
   /** Restores an erased tenant to its former state, if no row has been purged. */
   | { readonly change: "restore"; readonly token: string }
 
@@ -329,16 +335,31 @@ export class TenantStateConflict extends Schema.TaggedError<TenantStateConflict>
   }
 }
 
-/** Raised when a tenant is to be erased, or purged, that is under a legal hold. Release the hold first. */
+/**
+ * Raised when a tenant is to be erased, or purged, that is under a legal hold, or that has subjects under one. Release the holds
+ * first; see `TenantErasure` to erase a tenant with its held subjects.
+ */
 export class TenantHeld extends Schema.TaggedError<TenantHeld>()("TenantHeld", {
   tenantId: Schema.String,
+  /** The actor of the hold; of the first one, if subjects are held. */
   actor: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** The subjects under a hold, at most 10; empty if the tenant itself is held. */
+  subjects: Schema.Array(
+    Schema.Struct({ subject: Schema.String, actor: Schema.String, reason: Schema.String })
+  ).pipe(Schema.withConstructorDefault(Effect.succeed([])))
 }) {
   override get message(): string {
+    if (this.subjects.length > 0) {
+      const held = this.subjects.map(({ actor, reason, subject }) => `${subject} by ${actor} (${reason})`)
+      return `tenant ${this.tenantId} must not be erased: subjects are held: ${held.join(", ")}${held.length < maxNamedHolds ? "" : " and possibly more"}. Release the holds first, or erase with heldSubjects: true`
+    }
     return `tenant ${this.tenantId} must not be erased: ${this.actor} holds it (${this.reason}). Release the hold first`
   }
 }
+
+/** Maximum number of holds that a {@link TenantHeld} names. */
+export const maxNamedHolds = 10
 
 /** Names the recorded access and the tenant of an operation. */
 export interface Administered {

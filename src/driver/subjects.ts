@@ -20,6 +20,8 @@ export interface ForgottenSubject {
   readonly forgottenAt: number
   /** Milliseconds since 1970; undefined while the subject is forgotten. */
   readonly allowedAgainAt: number | undefined
+  /** False from `forget` until `end`: its event may not be in the log yet. */
+  readonly ended: boolean
 }
 
 /** A tenant's forgotten subjects. */
@@ -35,7 +37,7 @@ export interface SubjectRow {
   readonly subject: string
   /** Its last forgetting; undefined if it was never forgotten. */
   readonly forgotten:
-    | (Omit<ForgottenSubject, "subject"> & { readonly actor: string; readonly reason: string })
+    | (Omit<ForgottenSubject, "subject" | "ended"> & { readonly actor: string; readonly reason: string })
     | undefined
   /** The id of a forgetting that has begun and not ended. */
   readonly begun: string | undefined
@@ -52,7 +54,7 @@ export type SubjectChange =
   | { readonly change: "begin"; readonly forgetting: string }
   /**
    * Forgets the subject: raises the tenant's number, so that all that was read or decided before is refused. The key vault has decided
-   * it before, so no hold prevents it. Changes nothing if this forgetting is recorded already.
+   * it before, so no hold prevents it. It has begun then, until `end`. Changes nothing if this forgetting is recorded already.
    */
   | {
       readonly change: "forget"
@@ -62,6 +64,8 @@ export type SubjectChange =
       readonly actor: string
       readonly reason: string
     }
+  /** Ends a forgetting, whose event is in the log. Changes nothing if it has ended. */
+  | { readonly change: "end"; readonly forgetting: string }
   /** Allows a forgotten subject again. Changes nothing if it is not forgotten. */
   | { readonly change: "allow"; readonly allowedAt: number }
   /** Sets a legal hold. Its actor is that of the access. Refused while a forgetting is under way. */

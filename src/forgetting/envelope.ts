@@ -37,6 +37,9 @@ export interface Envelope extends TextRange {
   readonly path: string
 }
 
+/** The parts of an envelope that are opened. */
+export type Sealed = Pick<Envelope, "nonce" | "ciphertext">
+
 /** The text of an envelope. Nonce and ciphertext are Base64Url. */
 export const envelopeText = (keyId: string, nonce: string, ciphertext: string, path: string): string =>
   beginning + keyId + beforeNonce + nonce + beforeText + ciphertext + beforePath + path + "}"

@@ -61,7 +61,7 @@ export const makeForgetSubjects = ({ administration, append, events, vault }: Pa
       reason
     })
     yield* vault.destroy({ tenantId, forgetting })
-    yield* append({
+    const told = append({
       tenantId,
       streams: [
         {
@@ -73,6 +73,13 @@ export const makeForgetSubjects = ({ administration, append, events, vault }: Pa
       ],
       exempt: true
     })
+    // A restored vault may have the fence with another reason: the event tells of this forgetting all the same.
+    yield* Effect.catchIf(
+      told,
+      (error) => error._tag === "Conflict" && error.reason._tag === "EventIdConflict",
+      () => Effect.void
+    )
+    yield* administration.changeSubject({ ...at, change: "end", forgetting })
     return row
   })
 
@@ -145,12 +152,14 @@ export const makeForgetSubjects = ({ administration, append, events, vault }: Pa
     tenantId: TenantId,
     givenAccess?: string
   ): Effect.fn.Return<number, ForgetError> {
-    const fences = yield* vault.fences({ tenantId })
-    const last = new Map(fences.map((fence) => [fence.subject, fence]))
+    const known = yield* vault.fences({ tenantId })
     const { subjects } = yield* events.forgottenSubjects({ tenantId, after: 0 })
-    const inVault = yield* catchUpVault(tenantId, fences, subjects)
-    for (const { forgetting, subject } of subjects)
-      if (last.get(subject)?.forgetting === forgetting) last.delete(subject)
+    const inVault = yield* catchUpVault(tenantId, known, subjects)
+    const fences = inVault === 0 ? known : yield* vault.fences({ tenantId })
+    const last = new Map(fences.map((fence) => [fence.subject, fence]))
+    // One that has not ended was killed in between: its keys may be left, and its event may be missing.
+    for (const { ended, forgetting, subject } of subjects)
+      if (ended && last.get(subject)?.forgetting === forgetting) last.delete(subject)
     if (last.size === 0) return inVault
     const status = yield* events.tenantStatus(tenantId)
     // nothing of it can be read

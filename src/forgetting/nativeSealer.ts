@@ -4,8 +4,7 @@
  * Each native object and each buffer costs more than the cipher itself, so this code makes as few as it can.
  */
 import { type NativeCrypto, type SecretKey, tagLength } from "./cipher.ts"
-import { envelopeText } from "./envelope.ts"
-import type { SealerNow } from "./sealer.ts"
+import { envelopeText, type Sealed } from "./envelope.ts"
 
 /** A data key outside of the memory of JavaScript. */
 export interface NativeKey {
@@ -19,11 +18,23 @@ export const nativeKey = (
   nonces: Uint8Array
 ): NativeKey => ({ encryption: createSecretKey(encryption), nonces: createSecretKey(nonces) })
 
+/** The part of a key that is used here. */
+interface Key {
+  readonly keyId: string
+  readonly native: NativeKey | undefined
+}
+
+/** The functions of a sealer without effects. */
+export interface SealerNow {
+  readonly seal: (key: Key, place: string, path: string, text: string) => string
+  readonly open: (key: Key, place: string, envelope: Sealed) => string | undefined
+}
+
 const algorithm = "aes-256-gcm"
 const options = { authTagLength: tagLength }
 const nonceLength = 12
 
-const keyOf = ({ native }: { readonly native: NativeKey | undefined }): NativeKey => {
+const keyOf = ({ native }: Key): NativeKey => {
   if (native === undefined) throw new TypeError("a key was made ready without node:crypto")
   return native
 }

@@ -14,9 +14,9 @@ import { Aead, type CryptoError, Mac } from "effect/crypto"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Hex from "effect/encoding/Hex"
 import { nativeCrypto } from "./cipher.ts"
-import { type Envelope, envelopeText } from "./envelope.ts"
+import { envelopeText, type Sealed } from "./envelope.ts"
 import type { DataKey } from "./keyVaultContract.ts"
-import { type NativeKey, nativeKey, nativeSealer } from "./nativeSealer.ts"
+import { type NativeKey, nativeKey, nativeSealer, type SealerNow } from "./nativeSealer.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -50,14 +50,6 @@ export const readyKey = ({
       native: nativeCrypto && nativeKey(nativeCrypto, forText, forNonces)
     })
   )
-}
-
-type Sealed = Pick<Envelope, "nonce" | "ciphertext">
-
-/** The functions of a {@link Sealer} without effects. */
-export interface SealerNow {
-  readonly seal: (key: ReadyKey, place: string, path: string, text: string) => string
-  readonly open: (key: ReadyKey, place: string, envelope: Sealed) => string | undefined
 }
 
 /** Seals and opens texts at places. A place is a text that says where the sealed text stands. */

@@ -58,6 +58,15 @@ export interface Options {
   readonly pause?: Duration.Input | undefined
 }
 
+/** Settings of an erasure. */
+export interface EraseOptions {
+  /**
+   * True to erase the tenant although subjects of it are under a legal hold (`Forgetting.hold`). Their data are erased, too. A
+   * hold of the tenant itself has to be released in any case. Default: false, so that these subjects are refused by name.
+   */
+  readonly heldSubjects?: boolean | undefined
+}
+
 /**
  * Erasure of tenants.
  *
@@ -75,12 +84,21 @@ export interface Options {
 export class TenantErasure extends Context.Service<
   TenantErasure,
   {
-    /** Erases a tenant now and returns the certificate. For a tenant that is marked as erased already, like `finish`. */
-    readonly erase: (tenantId: TenantId) => Effect.Effect<Certificate, ErasureError, TenantAdministration>
-    /** Marks a tenant as erased. Its rows stay for a delay: `undo` restores it, and afterwards `finish` removes them. */
+    /**
+     * Erases a tenant now and returns the certificate. For a tenant that is marked as erased already, like `finish`. Fails with
+     * `TenantHeld` under a legal hold of the tenant, or of one of its subjects: see {@link EraseOptions}.
+     */
+    readonly erase: (
+      tenantId: TenantId,
+      options?: EraseOptions
+    ) => Effect.Effect<Certificate, ErasureError, TenantAdministration>
+    /**
+     * Marks a tenant as erased. Its rows stay for a delay: `undo` restores it, and afterwards `finish` removes them. Fails as `erase`
+     * does.
+     */
     readonly schedule: (
       tenantId: TenantId,
-      options: { readonly delay: Duration.Input }
+      options: EraseOptions & { readonly delay: Duration.Input }
     ) => Effect.Effect<Erasure, ErasureError, TenantAdministration>
     /** Restores a tenant to its state before the erasure, if none of its rows is removed. */
     readonly undo: (tenantId: TenantId) => Effect.Effect<void, ErasureError, TenantAdministration>
@@ -165,7 +183,12 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options, vault: KeyVa
       return erasure ?? (yield* notErased(operation, tenantId, record))
     })
 
-    const mark = Effect.fnUntraced(function* (accessId: string, tenantId: TenantId, delay: Duration.Input) {
+    const mark = Effect.fnUntraced(function* (
+      accessId: string,
+      tenantId: TenantId,
+      delay: Duration.Input,
+      heldSubjects: boolean | undefined
+    ) {
       const known = yield* storage.tenant({ accessId, tenantId })
       const before = known === undefined ? undefined : erasureOf(known)
       if (before !== undefined) return before
@@ -174,22 +197,23 @@ const make = ({ pause = "10 millis", rowsPerStep = 1000 }: Options, vault: KeyVa
         tenantId,
         change: "erase",
         token: uuidV7Unsafe(),
-        purgeInMillis: Math.ceil(Duration.toMillis(delay))
+        purgeInMillis: Math.ceil(Duration.toMillis(delay)),
+        heldSubjects
       })
       return erasureOf(record) ?? (yield* notErased("erase", tenantId, record))
     })
 
     return TenantErasure.of({
       erase: Effect.fnUntraced(
-        function* (tenantId) {
+        function* (tenantId, { heldSubjects }: EraseOptions = {}) {
           const accessId = yield* recordAdministration(storage, "TenantErasure.erase", tenantId)
-          return yield* removeRows(accessId, yield* mark(accessId, tenantId, 0))
+          return yield* removeRows(accessId, yield* mark(accessId, tenantId, 0, heldSubjects))
         },
         (run, tenantId) => ofTenant("erase", tenantId)(run)
       ),
-      schedule: Effect.fnUntraced(function* (tenantId, { delay }) {
+      schedule: Effect.fnUntraced(function* (tenantId, { delay, heldSubjects }) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.schedule", tenantId)
-        return withoutToken(yield* mark(accessId, tenantId, delay))
+        return withoutToken(yield* mark(accessId, tenantId, delay, heldSubjects))
       }),
       undo: Effect.fnUntraced(function* (tenantId) {
         const accessId = yield* recordAdministration(storage, "TenantErasure.undo", tenantId)

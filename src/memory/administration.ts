@@ -210,6 +210,12 @@ export const make = ({
             const { actor, reason } = log.administered.hold
             return Effect.fail(new Storage.TenantHeld({ tenantId, actor, reason }))
           }
+          const [held, ...others] = outcome === "heldSubjects" ? log.administered.subjects.held() : []
+          if (held !== undefined) {
+            const { actor, reason } = held
+            const subjects = [held, ...others].slice(0, Storage.maxNamedHolds)
+            return Effect.fail(new Storage.TenantHeld({ tenantId, actor, reason, subjects }))
+          }
           return outcome === undefined
             ? Effect.succeed(recordOf(log, at))
             : Effect.fail(conflict(request.change, tenantId, log, outcome))

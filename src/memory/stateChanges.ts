@@ -13,7 +13,7 @@ const replaced = "another run has taken the move over"
 
 /**
  * Changes the state of a tenant. Durations until a moment are kept as that moment, in milliseconds since 1970. Returns `held`
- * for an erasure under a legal hold.
+ * for an erasure under a legal hold, `heldSubjects` if subjects of the tenant are under one.
  */
 export const changed = (
   log: TenantLog,
@@ -154,6 +154,8 @@ export const changed = (
       if (state.status !== "active" && state.status !== "suspended" && state.status !== "moved")
         return `the tenant is ${state.status}: end that first`
       if (administered.hold !== undefined) return "held"
+      if (state.status !== "moved" && change.heldSubjects !== true && administered.subjects.held().length > 0)
+        return "heldSubjects"
       administered.former = state
       administered.state = {
         status: "erased",

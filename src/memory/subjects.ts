@@ -13,6 +13,10 @@ const unknown = (subject: string): SubjectRow => ({
   hold: undefined
 })
 
+/** True if a forgetting has begun that is not the last one. */
+const isUnderWay = ({ begun, forgotten }: SubjectRow): boolean =>
+  begun !== undefined && begun !== forgotten?.forgetting
+
 export class Subjects {
   /** The number of times that subjects were forgotten. */
   forgotten = 0
@@ -32,6 +36,13 @@ export class Subjects {
     return [...this.#rows.values()].toSorted((one, other) => byCodePoints(one.subject, other.subject))
   }
 
+  /** Those under a legal hold, ordered by code points. */
+  held(): ReadonlyArray<Omit<LegalHold, "heldAt"> & { readonly subject: string }> {
+    return this.all().flatMap(({ hold, subject }) =>
+      hold === undefined ? [] : [{ subject, actor: hold.actor, reason: hold.reason }]
+    )
+  }
+
   restore(forgotten: number, rows: ReadonlyArray<SubjectRow>): void {
     this.forgotten = forgotten
     for (const row of rows) this.#rows.set(row.subject, row)
@@ -40,10 +51,11 @@ export class Subjects {
   /** Those with higher numbers; none without a number. */
   after(number: number | undefined): ForgottenSubjects {
     if (number === undefined) return { forgotten: this.forgotten, subjects: [] }
-    const subjects = [...this.#rows.values()].flatMap(({ forgotten, subject }) => {
+    const subjects = [...this.#rows.values()].flatMap(({ begun, forgotten, subject }) => {
       if (forgotten === undefined || forgotten.number <= number) return []
       const { allowedAgainAt, forgetting, forgottenAt, number: own } = forgotten
-      return [{ number: own, subject, forgetting, forgottenAt, allowedAgainAt }]
+      const ended = begun !== forgetting
+      return [{ number: own, subject, forgetting, forgottenAt, allowedAgainAt, ended }]
     })
     return {
       forgotten: this.forgotten,
@@ -64,17 +76,19 @@ export class Subjects {
         if (row.hold !== undefined) return { held: row.hold }
         return row.forgotten?.forgetting === change.forgetting
           ? row
-          : { ...row, begun: row.begun ?? change.forgetting }
+          : { ...row, begun: isUnderWay(row) ? row.begun : change.forgetting }
       case "forget": {
         if (row.forgotten?.forgetting === change.forgetting) return row
         const { change: _, ...forgotten } = change
         this.forgotten++
         return {
           ...row,
-          begun: undefined,
+          begun: change.forgetting,
           forgotten: { ...forgotten, number: this.forgotten, allowedAgainAt: undefined }
         }
       }
+      case "end":
+        return row.begun === change.forgetting ? { ...row, begun: undefined } : row
       case "allow":
         return row.forgotten === undefined || row.forgotten.allowedAgainAt !== undefined
           ? row

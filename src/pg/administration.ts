@@ -133,6 +133,7 @@ const recordOf = (
 interface Refusal {
   readonly problem?: string
   readonly held?: Storage.LegalHold
+  readonly heldSubjects?: Storage.TenantHeld["subjects"]
 }
 
 const eventTypes = [
@@ -238,6 +239,18 @@ export const make = (
     if (answer?.held !== undefined) {
       const { actor, reason } = answer.held
       return Effect.fail(new Storage.TenantHeld({ tenantId: request.tenantId, actor, reason }))
+    }
+    const [first] = answer?.heldSubjects ?? []
+    if (first !== undefined) {
+      const { actor, reason } = first
+      return Effect.fail(
+        new Storage.TenantHeld({
+          tenantId: request.tenantId,
+          actor,
+          reason,
+          subjects: answer?.heldSubjects ?? []
+        })
+      )
     }
     return answer?.problem === undefined ? Effect.void : conflict(operation, request, answer.problem)
   }

@@ -134,10 +134,15 @@ for (const backend of backends) {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("a run that was killed at any call is carried on by the next one", () =>
+    it.effect("a run that was killed at any call is carried on by the next one, or ended by catchUp", () =>
       Effect.gen(function* () {
         const below = yield* storages
-        for (const behind of [false, true]) {
+        for (const [behind, carriedOnBy] of [
+          [false, "forget"],
+          [true, "forget"],
+          [false, "catchUp"],
+          [true, "catchUp"]
+        ] as const) {
           let ended = false
           for (let killAt = 1; !ended; killAt++) {
             assert.isBelow(killAt, 30)
@@ -166,8 +171,18 @@ for (const backend of backends) {
             )
             ended = Exit.isSuccess(exit)
             const next = yield* processOn(below, vault)
-            yield* by(tenant)(next.forgetting.forget(subject, { reason: "request" }))
             const label = `${killAt} ${behind ? "behind" : "before"}`
+            if (carriedOnBy === "forget")
+              yield* by(tenant)(next.forgetting.forget(subject, { reason: "request" }))
+            else {
+              yield* by(tenant)(next.forgetting.catchUp)
+              // Nobody is forgotten before the fence.
+              if ((yield* vault.fences({ tenantId: tenant })).length === 0) {
+                assert.deepStrictEqual(yield* read(there, tenant), [plain], label)
+                continue
+              }
+              assert.strictEqual(yield* by(tenant)(next.forgetting.catchUp), 0, label)
+            }
             assert.deepStrictEqual(yield* read(there, tenant), [gone], label)
             assert.deepStrictEqual(yield* logOf(tenant), ["Happened", "SubjectForgotten"], label)
             const fences = yield* vault.fences({ tenantId: tenant })

@@ -6,7 +6,7 @@ import * as TenantErasure from "../../src/lifecycle/TenantErasure.ts"
 import * as TenantRegistry from "../../src/store/TenantRegistry.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { append, eventIds, events, newTenant, refused, stream } from "../../src/testing/driver/eventKit.ts"
-import { rawEvents } from "../../src/testing/driver/administrationKit.ts"
+import { changeSubject, rawEvents } from "../../src/testing/driver/administrationKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { backends } from "../support/backends.ts"
 import { nameOf, newVault, processOn, read, type Storages, write } from "../support/persons.ts"
@@ -91,6 +91,32 @@ for (const backend of backends) {
         yield* by(erasure.release(tenant))
         assert.strictEqual((yield* by(erasure.erase(tenant))).events, 3)
       })
+    )
+
+    it.effect(
+      "names the people of a tenant who are under a legal hold, and erases them only if told to",
+      () =>
+        Effect.gen(function* () {
+          const erasure = yield* TenantErasure.TenantErasure
+          const tenant = newTenant()
+          yield* append(tenant, stream("one", events(2)))
+          yield* changeSubject(tenant, "c-1", { change: "hold", reason: "lawsuit" })
+          for (const run of [
+            erasure.erase(tenant),
+            erasure.schedule(tenant, { delay: 0 }),
+            erasure.erase(tenant, { heldSubjects: false })
+          ]) {
+            const held = yield* flipped(by(run))
+            assert.containSubset(held, {
+              _tag: "TenantHeld",
+              subjects: [{ subject: "c-1", actor: "suite", reason: "lawsuit" }]
+            })
+          }
+          assert.isUndefined(yield* by(erasure.status(tenant)))
+          yield* by(erasure.schedule(tenant, { delay: 0, heldSubjects: true }))
+          yield* by(erasure.undo(tenant))
+          assert.strictEqual((yield* by(erasure.erase(tenant, { heldSubjects: true }))).events, 2)
+        })
     )
 
     it.effect("continues an erasure that was interrupted", () =>

@@ -58,7 +58,8 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         subject,
         forgetting: wanted.forgetting,
         forgottenAt: wanted.forgottenAt,
-        allowedAgainAt: undefined
+        allowedAgainAt: undefined,
+        ended: false
       })
       assert.deepStrictEqual(yield* forgottenSubjects(tenant), { forgotten: 2, subjects: [] })
       assert.deepStrictEqual(yield* forgottenSubjects(tenant, 0), {
@@ -69,6 +70,19 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         forgotten: 2,
         subjects: [row(second, 2, "bob")]
       })
+      // The end of one forgetting is not that of another.
+      for (const [{ forgetting: ending }, ended] of [
+        [second, false],
+        [first, true],
+        [first, true]
+      ] as const) {
+        const ada = yield* changeSubject(tenant, "ada", { change: "end", forgetting: ending })
+        assert.strictEqual(ada.begun, ended ? undefined : first.forgetting)
+        assert.deepStrictEqual(
+          (yield* forgottenSubjects(tenant, 0)).subjects.map((subject) => subject.ended),
+          [ended, false]
+        )
+      }
       yield* changeSubject(tenant, "ada", { change: "allow", allowedAt: 5 })
       yield* changeSubject(tenant, "ada", { change: "allow", allowedAt: 6 })
       assert.strictEqual((yield* forgottenSubjects(tenant, 0)).subjects[0]?.allowedAgainAt, 5)
@@ -155,7 +169,8 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
         "TenantStateConflict"
       )
       assert.strictEqual((yield* forgottenSubjects(tenant)).forgotten, 0)
-      yield* changeSubject(tenant, "ada", wanted)
+      assert.strictEqual((yield* changeSubject(tenant, "ada", wanted)).begun, wanted.forgetting)
+      yield* changeSubject(tenant, "ada", { change: "end", forgetting: wanted.forgetting })
       const held = yield* changeSubject(tenant, "ada", { change: "hold", reason: "lawsuit" })
       assert.isUndefined(held.begun)
       // a vault that has the fence already is not contradicted
@@ -225,6 +240,42 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
     })
   )
 
+  it.effect("does not erase a tenant that has held subjects, unless it is told to", () =>
+    Effect.gen(function* () {
+      const [tenant, other] = [newTenant(), newTenant()]
+      for (const tenantId of [tenant, other]) yield* append(tenantId, stream("one", events(1)))
+      for (let n = 0; n < 12; n++)
+        yield* changeSubject(tenant, `s${String.fromCharCode(97 + n)}`, {
+          change: "hold",
+          reason: `case ${n}`
+        })
+      const erase = { change: "erase", token: newToken(), purgeInMillis: 0 } as const
+      const refused = yield* flipped(change(tenant, erase))
+      assert.containSubset(refused, {
+        _tag: "TenantHeld",
+        tenantId: tenant,
+        actor: "suite",
+        reason: "case 0"
+      })
+      if (refused._tag !== "TenantHeld") return assert.fail("another error")
+      assert.deepStrictEqual(
+        refused.subjects,
+        Array.from({ length: 10 }, (_, n) => ({
+          subject: `s${String.fromCharCode(97 + n)}`,
+          actor: "suite",
+          reason: `case ${n}`
+        }))
+      )
+      assert.include(refused.message, "sa by suite (case 0)")
+      assert.strictEqual((yield* record(tenant))?.state.status, "active")
+      // a hold of one tenant does not hold another
+      yield* change(other, { ...erase, token: newToken() })
+      assert.strictEqual((yield* record(other))?.state.status, "erased")
+      yield* change(tenant, { ...erase, heldSubjects: true })
+      assert.strictEqual((yield* record(tenant))?.state.status, "erased")
+    })
+  )
+
   it.effect("carries subjects and their number with an import, and removes them with a purge", () =>
     Effect.gen(function* () {
       const storage = yield* AdministrationStorage
@@ -255,7 +306,7 @@ export const subjects = (it: Vitest.MethodsNonLive<Services>): void => {
       })
       assert.deepStrictEqual(yield* forgottenSubjects(target, 0), yield* forgottenSubjects(source, 0))
       const ending = newToken()
-      yield* change(target, { change: "erase", token: ending, purgeInMillis: 0 })
+      yield* change(target, { change: "erase", token: ending, purgeInMillis: 0, heldSubjects: true })
       assert.isAtLeast(yield* purge(target, ending, 100), 6)
       assert.deepStrictEqual(yield* listedSubjects(target), { rows: [], complete: true })
       assert.strictEqual((yield* record(target))?.forgotten, 0)

@@ -85,8 +85,9 @@ export const forgetting: ReadonlyArray<Case<Services | AdministrationStorage>> =
           assert.strictEqual((yield* changes("ada", begin)).begun, again.forgetting)
           for (let time = 0; time < 2; time++) {
             const { begun: open, forgotten } = yield* changes("ada", again)
-            assert.deepStrictEqual([open, forgotten?.number], [undefined, first + 1])
+            assert.deepStrictEqual([open, forgotten?.number], [again.forgetting, first + 1])
           }
+          assert.isUndefined((yield* changes("ada", { change: "end", forgetting: again.forgetting })).begun)
           assert.strictEqual(
             (yield* changes("ada", { change: "allow", allowedAt: 5 })).forgotten?.allowedAgainAt,
             5
@@ -96,6 +97,7 @@ export const forgetting: ReadonlyArray<Case<Services | AdministrationStorage>> =
           const released = newForgetting()
           yield* changes("bob", { change: "begin", forgetting: released.forgetting })
           assert.strictEqual((yield* changes("bob", released)).forgotten?.number, first + 2)
+          yield* changes("bob", { change: "end", forgetting: released.forgetting })
           yield* changes("bob", { change: "hold", reason: "appeal" })
           // as the other tenant has it, so that the next one finds the same
           yield* changes("ada", newForgetting())
