@@ -3,7 +3,7 @@
  *
  * The file is a journal of lines that are only appended (`journal.ts`). Before an operation a process reads the lines that others have
  * appended; the order of lines decides who was first. So no lock is needed, and none is left behind by a killed process. The
- * only bytes that change are those of destroyed keys.
+ * only bytes that change are those of destroyed keys, and the length that the file says it has.
  */
 import {
   ByteSize,
@@ -16,7 +16,7 @@ import {
   Semaphore
 } from "effect"
 import * as Base64Url from "effect/encoding/Base64Url"
-import { type Entry, type Line, lineOf, parseLines, wiped } from "./journal.ts"
+import { type Entry, type Line, lengthIn, lengthText, lineOf, parseLines, wiped } from "./journal.ts"
 import type { Owner } from "./keyRecords.ts"
 import type { StoredRecords } from "./openVault.ts"
 import { TenantKeys } from "./tenantKeys.ts"
@@ -70,7 +70,10 @@ export const fileRecords = <R>(
     const ranges = new Map<string, Array<Range>>()
     let doomed: Array<Range> = []
     let position = 0
-    const vault: { check: Uint8Array | undefined } = { check: undefined }
+    const vault: { check: Uint8Array | undefined; length: Line | undefined } = {
+      check: undefined,
+      length: undefined
+    }
 
     const doom = (keyIds: Iterable<string>): void => {
       for (const keyId of keyIds) {
@@ -91,6 +94,10 @@ export const fileRecords = <R>(
       const { entry, wrapped } = line
       if (entry._tag === "Vault") {
         vault.check ??= bytesOf(wrapped)
+        return
+      }
+      if (entry._tag === "Length") {
+        vault.length ??= line
         return
       }
       const keys = of(entry.tenantId)
@@ -193,11 +200,30 @@ export const fileRecords = <R>(
       }
       yield* checked(Effect.andThen(appender.writeAll(bytes), appender.sync))
       yield* refresh
+      if (vault.length === undefined) return
+      // Without it the file says that it is shorter than it is, which is no error.
+      yield* Effect.ignore(
+        Effect.andThen(
+          editor.seek(BigInt(vault.length.start), "start"),
+          editor.writeAll(new TextEncoder().encode(lengthText(position)))
+        )
+      )
     })
 
     yield* refresh
+    const size = Number(ByteSize.toBigInt((yield* checked(editor.stat)).size))
+    if (vault.length !== undefined && size < lengthIn(vault.length.wrapped))
+      return yield* failed(
+        operation,
+        "CutOff",
+        false,
+        `${path} has ${size} bytes, and had ${lengthIn(vault.length.wrapped)} before: its end is missing, so restore it from its backup; nothing was changed`
+      )
     if (vault.check === undefined && makeCheck !== undefined)
-      yield* append([lineOf({ _tag: "Vault", format: 1 }, Base64Url.encode(yield* makeCheck))])
+      yield* append([
+        lineOf({ _tag: "Vault", format: 1 }, Base64Url.encode(yield* makeCheck)),
+        lineOf({ _tag: "Length" }, lengthText(0))
+      ])
     const { check } = vault
     if (check === undefined)
       return yield* failed(

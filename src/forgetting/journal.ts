@@ -1,6 +1,9 @@
 /**
  * The lines of a vault's file. Lines are only appended, and the order of the file decides which of two processes was first.
  *
+ * The file also has its own length, which is overwritten after each append: so a file that was cut off at the end of a line is not
+ * taken for a whole one. It may be less than the length for a moment, or after a kill.
+ *
  * A line has the length and a checksum of its text before it, and a wrapped key behind it, which is overwritten when it is destroyed.
  * A write that was cut off leaves a line that is too short, and its writer had no answer: such a line is ignored. Any other damage is
  * an error.
@@ -16,6 +19,8 @@ const ofTenant = { tenantId: TenantId }
 const Entry = Schema.Union([
   /** The beginning of the file. Its wrapped key tells if the root key is the right one. */
   Schema.TaggedStruct("Vault", { format: Schema.Literal(1) }),
+  /** In place of a wrapped key it has the length of the file. */
+  Schema.TaggedStruct("Length", {}),
   Schema.TaggedStruct("WrappingKey", {
     ...ofTenant,
     keyId: Schema.String,
@@ -77,6 +82,12 @@ export const lineOf = (entry: Entry, wrapped = ""): Uint8Array => {
   const length = encoder.encode(rest).length.toString(16).padStart(8, "0")
   return encoder.encode(`\n${length} ${sumOf(text)} ${rest}\n`)
 }
+
+/** A length in place of a wrapped key. It begins with a character that no key has. */
+export const lengthText = (bytes: number): string => `#${String(bytes).padStart(16, "0")}`
+
+/** The length in a {@link lengthText}. */
+export const lengthIn = (text: string): number => Number.parseInt(text.slice(1), 10)
 
 /** The lines of a part of the file up to its last line feed, and the number of bytes that they take. */
 export interface Parsed {

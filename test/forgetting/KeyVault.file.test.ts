@@ -195,7 +195,9 @@ describe("the file of a key vault", () => {
       const after = yield* Effect.promise(() => fs.readFile(path))
       for (let length = before.length; length < after.length; length += 7) {
         const cut = `${path}-${length}`
-        yield* Effect.promise(() => fs.writeFile(cut, after.subarray(0, length)))
+        // The length at the beginning is overwritten behind the write.
+        const bytes = Buffer.concat([before, after.subarray(before.length, length)])
+        yield* Effect.promise(() => fs.writeFile(cut, bytes))
         const other = yield* open(cut, key)
         assert.deepStrictEqual(yield* keyFor(other, tenant, "ada"), ada)
         const bob = yield* keyFor(other, tenant, "bob")
@@ -283,13 +285,21 @@ describe("the file of a key vault", () => {
         assert.match(reason.remedy, /is damaged at byte \d+: restore it from its backup; nothing was changed/)
         assert.strictEqual(yield* read(damaged), text.replace(from, to))
       }
-      // Without the line of the wrapping key no key is lost from the file.
-      const missing = `${path}-missing`
+      // A missing line, in between or at the end.
       const lines = text.split("\n")
-      const kept = lines.filter((part) => !part.includes(`"WrappingKey"`)).join("\n")
-      yield* write(missing, kept)
-      yield* open(missing, key)
-      assert.strictEqual(yield* read(missing), kept)
+      for (const [index, line] of lines.entries()) {
+        if (line === "" || line.includes(`"Vault"`) || line.includes(`"Length"`)) continue
+        const missing = `${path}-missing-${index}`
+        const kept = lines.filter((_, at) => at !== index).join("\n")
+        yield* write(missing, kept)
+        const reason = failure(yield* flipped(open(missing, key, true)))
+        assert.strictEqual(reason.code, "CutOff")
+        assert.include(
+          reason.remedy,
+          "its end is missing, so restore it from its backup; nothing was changed"
+        )
+        assert.strictEqual(yield* read(missing), kept)
+      }
       // A wrapped key that was changed does not unwrap.
       const changed = `${path}-changed`
       const line = text.split("\n").find((part) => part.includes(`"name":"ada"`)) ?? ""

@@ -102,9 +102,9 @@ for (const backend of backends) {
           yield* append(tenant, stream("one", events(2)))
           yield* changeSubject(tenant, "c-1", { change: "hold", reason: "lawsuit" })
           for (const run of [
-            erasure.erase(tenant),
-            erasure.schedule(tenant, { delay: 0 }),
-            erasure.erase(tenant, { heldSubjects: false })
+            Effect.asVoid(erasure.erase(tenant)),
+            Effect.asVoid(erasure.schedule(tenant, { delay: 0 })),
+            Effect.asVoid(erasure.erase(tenant, { heldSubjects: false }))
           ]) {
             const held = yield* flipped(by(run))
             assert.containSubset(held, {
