@@ -1,6 +1,7 @@
 /**
  * An operator's evening: an alert says that a projection of one tenant stands still. The looks lead from the list of tenants to the
- * failed event and its cause, without the right to see any payload. Every look is recorded with the operator and the reason.
+ * failed event and its cause, without the right to see any payload. When the cause is removed, an action lets the projection try
+ * again. Everything is recorded with the operator and the reason, and the action with its outcome.
  *
  *     npx tsx examples/operations.ts
  */
@@ -16,7 +17,7 @@ import {
   Repository,
   Tenant
 } from "effect-eventsourcing"
-import { Looks, Operations, PayloadGrant } from "effect-eventsourcing/operations"
+import { Actions, Looks, Operations, PayloadGrant } from "effect-eventsourcing/operations"
 
 const Opened = Schema.TaggedStruct("Opened", { owner: Schema.String })
 const Deposited = Schema.TaggedStruct("Deposited", { amount: Schema.Int })
@@ -37,14 +38,19 @@ const Account = Aggregate.make(
 
 class UnknownCurrency extends Schema.TaggedError<UnknownCurrency>()("UnknownCurrency", {}) {}
 
-/** It fails at deposits of more than 100. */
+let limit = 100
+
+/** It fails at deposits of more than the limit. */
 const Reports = Projection.make(
   "reports",
   { aggregates: [Account], retry: Schedule.recurs(0) },
-  { Deposited: ({ amount }) => (amount > 100 ? Effect.fail(new UnknownCurrency()) : Effect.void) }
+  { Deposited: ({ amount }) => (amount > limit ? Effect.fail(new UnknownCurrency()) : Effect.void) }
 )
 
-const App = Operations.layer({ aggregates: [Account], projections: [Reports] }).pipe(
+const App = Layer.mergeAll(
+  Operations.layer({ aggregates: [Account], projections: [Reports] }),
+  Actions.layer({ projections: [Reports] })
+).pipe(
   Layer.provideMerge(ProjectionRunner.layer({ projections: [Reports] })),
   Layer.provideMerge(EventSourcing.layer),
   Layer.provideMerge(MemoryStorage.layer)
@@ -83,10 +89,25 @@ const onCall = Effect.gen(function* () {
     yield* Console.log(`live: ${(yield* live).map(({ eventType }) => eventType).join()}`)
   }).pipe(Tenant.provide(worst.tenantId), asOperator)
 
+  // the cause is removed
+  limit = 1000
+  yield* Effect.gen(function* () {
+    const actions = yield* Actions.Actions
+    const { counts } = yield* actions.resumeProjections({ projection: "reports", dryRun: true })
+    yield* Console.log(`${counts.projections} projection would try again`)
+    yield* actions.resumeProjections({ projection: "reports" })
+    yield* ProjectionManager.ProjectionManager.use((projections) => projections.awaitPosition(Reports, 3))
+    const [projection] = yield* operations.projections
+    yield* Console.log(`${projection?.projection} is ${projection?.state}`)
+  }).pipe(Tenant.provide(worst.tenantId), asOperator)
+
   const { accesses } = yield* operations
     .accesses({ actor: "ada" })
     .pipe(Tenant.provideAll({ actor: "auditor", reason: "review" }))
-  for (const { operation } of accesses) yield* Console.log(operation.split(" ")[0])
+  for (const { operation, outcome, parameters } of accesses)
+    yield* outcome === null
+      ? Console.log(operation.split(" ")[0])
+      : Console.log(operation.split(" ")[0], JSON.stringify(parameters), outcome.status)
 })
 
 const shop = Tenant.fromName("0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e", "shop")

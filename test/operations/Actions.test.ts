@@ -15,6 +15,9 @@ import {
 } from "effect-eventsourcing"
 import { Actions, Acts, Operations } from "effect-eventsourcing/operations"
 import { Canary } from "effect-eventsourcing/testing"
+import type { EventStorage } from "../../src/driver/EventStorage.ts"
+import { append, events, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
+import { homes, makeWorld, program, recordsOf, Stop } from "../support/moving.ts"
 import { last, recordedOf } from "../../src/testing/operations/actingKit.ts"
 import { at, atAll } from "../../src/testing/operations/kit.ts"
 
@@ -159,4 +162,64 @@ describe("actions of a program", () => {
     assert.throws(() => decode({ quota: { events: 0 } }))
     assert.throws(() => Schema.decodeUnknownSync(Acts.Erase)({ delayMillis: -1 }))
   })
+})
+
+describe("moves of an operator", () => {
+  it.live("go to another database with progress, are seen on the way, and are called off", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld({ one: MemoryStorage.layer, two: MemoryStorage.layer })
+      const tenant = newTenant()
+      world.entries.set(tenant, "one")
+      /** A program in a process of its own; one that is stopped dies after it has begun the copy. */
+      const running = <A, E>(
+        run: Effect.Effect<A, E, Actions.Actions | Operations.Operations | EventStorage>,
+        stop?: Stop
+      ) =>
+        Effect.provide(
+          run,
+          Layer.mergeAll(Actions.layer(), Operations.layer()).pipe(
+            Layer.provideMerge(program(world, { stop }))
+          ),
+          { local: true }
+        )
+      const move = (dryRun: boolean) =>
+        Actions.Actions.use((act) => last(act.move({ to: "two", dryRun }))).pipe(at(tenant))
+      const seen = Operations.Operations.use((operations) => operations.move).pipe(at(tenant))
+      yield* running(append(tenant, stream("1", events(30))))
+      assert.deepInclude((yield* running(move(true))).counts, { tenants: 1, events: 30 })
+      assert.deepStrictEqual(yield* homes(world, tenant), ["one"])
+      assert.strictEqual((yield* recordsOf(world, tenant)).size, 1)
+
+      yield* Effect.exit(running(move(false), new Stop("killAfter", "beginImport")))
+      assert.deepInclude(yield* running(seen), {
+        from: "one",
+        to: "two",
+        step: "copying",
+        end: 30,
+        copied: 0
+      })
+      const abort = Actions.Actions.use((act) => act.abortMove()).pipe(at(tenant))
+      assert.deepInclude((yield* running(abort)).details, { from: "one", to: "two", step: "copying" })
+      assert.isUndefined(yield* running(seen))
+      const refused = yield* Effect.flip(running(abort))
+      assert.deepInclude({ ...refused }, { _tag: "ActionRefused", error: "MoveRefused" })
+
+      yield* Effect.exit(running(move(false), new Stop("killAfter", "beginImport")))
+      const resume = (dryRun: boolean) =>
+        Actions.Actions.use((act) => last(act.resumeMove({ dryRun }))).pipe(at(tenant))
+      assert.deepInclude((yield* running(resume(true))).counts, { events: 30 })
+      const resumed = yield* running(resume(false))
+      assert.deepInclude(resumed.details, { from: "one", to: "two", removed: true })
+      assert.deepInclude(resumed.counts, { tenants: 1, events: 30 })
+      assert.deepStrictEqual(yield* homes(world, tenant), ["two"])
+      const records = yield* running(recordedOf(tenant))
+      assert.deepStrictEqual(
+        records.map(({ operation, outcome }) => [operation.split(" ")[0], outcome?.status]).slice(0, 2),
+        [
+          ["Actions.resumeMove", "succeeded"],
+          ["Actions.resumeMove", "succeeded"]
+        ]
+      )
+    })
+  )
 })
