@@ -2,7 +2,7 @@
  * The driver contract for the life of a tenant: its states, its raw content out and in, quotas, legal hold and purge. A backend
  * implements it beside `EventStorage` and is tested with `AdministrationStorageSuite` of `effect-eventsourcing/testing`.
  */
-import { Context, Effect, Schema } from "effect"
+import { Context, Effect, Schema, type Scope } from "effect"
 import type { TenantId } from "../domain/Tenant.ts"
 import type { NewAccess } from "./accesses.ts"
 import type { EventRow, Page } from "./EventStorage.ts"
@@ -373,6 +373,15 @@ export interface Imported extends Administered {
   readonly token: string
 }
 
+/** Returns the events of a range of a log in order, each once. It reads ahead of its consumer. */
+export interface EventsReader {
+  /**
+   * Returns the next events, at most `limit` (at least 1): those that have arrived, or else the first that arrive. A page without
+   * events is complete.
+   */
+  readonly next: (limit: number) => Effect.Effect<Page<EventRow>, StorageUnavailable>
+}
+
 /** Errors of an operation on an import. */
 export type ImportError = TenantStateConflict | StorageUnavailable
 
@@ -459,6 +468,15 @@ export class AdministrationStorage extends Context.Service<
         readonly limit: number
       }
     ) => Effect.Effect<Page<EventRow>, StorageUnavailable>
+    /**
+     * Starts reading a range of a log as a whole (positions as in `readEvents`), until the scope closes. Returns undefined if there is
+     * no faster way than one page of `readEvents` after another, for example in a transaction. Default: there is none.
+     */
+    readonly openEvents?:
+      | ((
+          request: Administered & { readonly fromPosition: number; readonly toPosition: number }
+        ) => Effect.Effect<EventsReader | undefined, StorageUnavailable, Scope.Scope>)
+      | undefined
     /** True if the payload of an event with a position in a range (both inclusive) contains a text, to the letter. */
     readonly hasPayloadWith: (
       request: Administered & {

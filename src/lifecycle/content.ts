@@ -40,32 +40,24 @@ const pages = <A, S, E>(
     ])
   )
 
-/** Number of pages that are read at the same time, so that the database works while a page becomes lines. */
-const pagesAtOnce = 2
-
-/** The events up to a position, each page in another form. */
-export const events = <A>(
-  { at, storage }: Side,
-  toPosition: number,
-  form: (rows: ReadonlyArray<EventRow>) => A
-): Stream.Stream<A, StorageUnavailable> => {
-  /** A page may be shorter than its part of the log. */
-  const read = Effect.fnUntraced(function* (first: number) {
-    const forms: Array<A> = []
-    const last = Math.min(first + eventsPerPage - 1, toPosition)
-    for (let next = first; next <= last;) {
-      const request = { ...at, fromPosition: next, toPosition: last, limit: eventsPerPage }
-      const { rows } = yield* storage.readEvents(request)
-      const end = rows.at(-1)?.position
-      if (end === undefined) break
-      forms.push(form(rows))
-      next = end + 1
-    }
-    return forms
-  })
-  return Stream.range(0, Math.ceil(toPosition / eventsPerPage) - 1, 1).pipe(
-    Stream.mapEffect((part) => read(part * eventsPerPage + 1), { concurrency: pagesAtOnce }),
-    Stream.flattenIterable
+/** The events up to a position: read ahead by the driver, or page by page. */
+export const events = ({ at, storage }: Side, toPosition: number): Pages<EventRow> => {
+  const range = { ...at, fromPosition: 1, toPosition }
+  const pageByPage: Pages<EventRow> = pages(
+    range.fromPosition,
+    (fromPosition) => storage.readEvents({ ...range, fromPosition, limit: eventsPerPage }),
+    (from, rows) => (rows.at(-1)?.position ?? from) + 1
+  )
+  return Stream.unwrap(
+    Effect.map(storage.openEvents?.(range) ?? Effect.undefined, (reader) =>
+      reader === undefined
+        ? pageByPage
+        : pages(
+            undefined,
+            () => reader.next(eventsPerPage),
+            () => undefined
+          )
+    )
   )
 }
 

@@ -1,5 +1,5 @@
 /** Exports a tenant: reads its log and what belongs to it, and makes the files of an archive. */
-import { Clock, Effect, Schema, Stream } from "effect"
+import { Clock, Effect, Option, Schema, Stream } from "effect"
 import { uuidV7 } from "../internal/uuid.ts"
 import {
   AdministrationStorage,
@@ -26,7 +26,7 @@ import * as format from "./archiveFormat.ts"
 import type { CompressionUnavailable } from "./compression.ts"
 import * as content from "./content.ts"
 import * as eventLine from "./eventLine.ts"
-import { Cutter, Encoder, type Lines, Sealer } from "./segments.ts"
+import { Cutter, type Lines, Sealer } from "./segments.ts"
 import { TypeCounter } from "./verification.ts"
 import { spannedStream } from "../telemetry/spanned.ts"
 import { attribute } from "../telemetry/Telemetry.ts"
@@ -80,35 +80,17 @@ export type ExportError =
   | TenantRefused<UnknownTenant>
   | StorageUnavailable
 
-/** The segments of lines. */
-const cut = <A, E>(pages: Stream.Stream<Lines, E>, encoder: Encoder<A>): Stream.Stream<Lines, E> =>
-  Stream.suspend(() => {
-    const cutter = new Cutter()
-    const segments = function* (page: Lines): Generator<Lines> {
-      yield* cutter.add(page)
-      encoder.release(page)
-    }
-    return Stream.concat(
-      Stream.flatMap(pages, (page) => Stream.fromIterable(segments(page), { chunkSize: 1 })),
-      Stream.suspend(() => {
-        const rest = cutter.take()
-        return rest === undefined ? Stream.empty : Stream.succeed(rest)
-      })
-    )
-  })
-
 /** The segments of rows. */
-const cutRows = <A, E>(
+const cut = <A, E>(
   pages: Stream.Stream<ReadonlyArray<A>, E>,
   lineOf: (row: A) => string
 ): Stream.Stream<Lines, E> =>
-  Stream.suspend(() => {
-    const encoder = new Encoder(lineOf)
-    return cut(
-      Stream.map(pages, (rows) => encoder.encode(rows)),
-      encoder
-    )
-  })
+  Stream.mapAccum(
+    pages,
+    () => new Cutter(lineOf),
+    (cutter, rows) => [cutter, [...cutter.add(rows)]],
+    { onHalt: (cutter) => Option.toArray(Option.fromUndefinedOr(cutter.take())) }
+  )
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value)}\n`)
 
@@ -183,23 +165,7 @@ export const exportFiles = ({
       const fences = given === undefined ? [] : yield* given.vault.fences({ tenantId })
       const carriedKeys = given === undefined ? [] : yield* given.vault.exportKeys({ tenantId })
       const archiveKey = given === undefined ? undefined : yield* newArchiveKey(archive, given.root)
-      const header: format.Header = {
-        format: format.formatName,
-        formatVersion: format.formatVersion,
-        library: format.libraryVersion,
-        ...archive,
-        status,
-        exportedAt: new Date(yield* Clock.currentTimeMillis).toISOString(),
-        compression: compression ?? null,
-        chainedFrom: record.chainedFrom ?? null,
-        head:
-          record.lastEventId === null
-            ? null
-            : { position: end, eventId: record.lastEventId, hash: record.lastHash },
-        sealed: yield* hasSealed(side, end),
-        keys: archiveKey === undefined ? null : { wrapped: archiveKey.wrapped }
-      }
-      const sealer = new Sealer(header.compression)
+      const sealer = new Sealer(compression ?? null)
       const types = new TypeCounter()
       let exported = 0
       let sealedEvents = 0
@@ -216,18 +182,37 @@ export const exportFiles = ({
 
       const lineOfEvent = (row: EventRow): string => {
         exported++
-        if (hasEnvelopes(row.payload)) {
-          sealedEvents++
-          keyCheck?.note(row.payload)
-        }
+        if (hasEnvelopes(row.payload)) sealedEvents++
         if (row.aggregateType === PersonalSubject.type) forgettings.add(row.eventId)
         types.add(row)
         return eventLine.encode(row)
       }
-      // A page becomes lines as soon as it is read: rows that wait for the page before them are much work for the collector.
-      const encoder = new Encoder(lineOfEvent)
-      const pages = content.events(side, end, (rows) => encoder.encode(rows))
-      const events = keyCheck === undefined ? pages : Stream.tap(pages, () => keyCheck.check)
+      const pages = content.events(side, end)
+      const checked =
+        keyCheck === undefined
+          ? pages
+          : Stream.tap(pages, (rows) => {
+              for (const { payload } of rows) keyCheck.note(payload)
+              return keyCheck.check
+            })
+      // The log is searched for sealed fields, which the header tells of, while its first segments are made.
+      const events = yield* Stream.toQueue(cut(checked, lineOfEvent), { capacity: 1 })
+      const header: format.Header = {
+        format: format.formatName,
+        formatVersion: format.formatVersion,
+        library: format.libraryVersion,
+        ...archive,
+        status,
+        exportedAt: new Date(yield* Clock.currentTimeMillis).toISOString(),
+        compression: compression ?? null,
+        chainedFrom: record.chainedFrom ?? null,
+        head:
+          record.lastEventId === null
+            ? null
+            : { position: end, eventId: record.lastEventId, hash: record.lastHash },
+        sealed: yield* hasSealed(side, end),
+        keys: archiveKey === undefined ? null : { wrapped: archiveKey.wrapped }
+      }
       const commandKeys = Stream.map(content.commandKeys(side), (rows) =>
         rows.filter(({ position }) => position <= end)
       )
@@ -246,9 +231,7 @@ export const exportFiles = ({
       const seal = (part: format.Part, table?: string) => (lines: Lines) => sealer.seal(part, lines, table)
       const carried = Stream.fromIterable(tables.filter(({ handling }) => handling === "carried")).pipe(
         Stream.flatMap(({ table }) =>
-          cutRows(content.tableRows(side, table), format.tableLine).pipe(
-            Stream.mapEffect(seal("tables", table))
-          )
+          cut(content.tableRows(side, table), format.tableLine).pipe(Stream.mapEffect(seal("tables", table)))
         )
       )
       const keys =
@@ -285,20 +268,18 @@ export const exportFiles = ({
       })
 
       return Stream.succeed<format.ArchiveFile>({ name: format.headerName, bytes: json(header) }).pipe(
-        Stream.concat(cutRows(keys, (line) => line).pipe(Stream.mapEffect(seal("keys")))),
+        Stream.concat(cut(keys, (line) => line).pipe(Stream.mapEffect(seal("keys")))),
         // The next segment is made while the digest of this one is computed.
+        Stream.concat(Stream.fromQueue(events).pipe(Stream.mapEffect(seal("events")))),
         Stream.concat(
-          cut(events, encoder).pipe(Stream.buffer({ capacity: 1 }), Stream.mapEffect(seal("events")))
+          cut(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
         ),
         Stream.concat(
-          cutRows(commandKeys, (row) => JSON.stringify(row)).pipe(Stream.mapEffect(seal("command-keys")))
+          cut(Stream.fromEffect(outside), format.progressLine).pipe(Stream.mapEffect(seal("progress")))
         ),
-        Stream.concat(
-          cutRows(Stream.fromEffect(outside), format.progressLine).pipe(Stream.mapEffect(seal("progress")))
-        ),
-        Stream.concat(cutRows(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
+        Stream.concat(cut(letters, format.deadLetterLine).pipe(Stream.mapEffect(seal("dead-letters")))),
         Stream.concat(carried),
-        Stream.concat(cutRows(subjects, format.subjectLine).pipe(Stream.mapEffect(seal("subjects")))),
+        Stream.concat(cut(subjects, format.subjectLine).pipe(Stream.mapEffect(seal("subjects")))),
         Stream.concat(Stream.fromEffect(manifest))
       )
     })

@@ -39,38 +39,11 @@ const grown = (buffer: Uint8Array, length: number, size: number): Uint8Array => 
   return larger
 }
 
-/** Encodes rows as lines. Buffers are used again, because new ones are much work for the collector. */
-export class Encoder<A> {
-  readonly #lineOf: (row: A) => string
-  readonly #free: Array<Uint8Array> = []
-
-  constructor(lineOf: (row: A) => string) {
-    this.#lineOf = lineOf
-  }
-
-  encode(rows: ReadonlyArray<A>): Lines {
-    let buffer = this.#free.pop() ?? new Uint8Array(Math.min(firstSize, rows.length << 9))
-    let length = 0
-    let waiting = ""
-    const flush = (): void => {
-      // a UTF-16 unit has at most three bytes
-      const most = length + waiting.length * 3
-      if (most > buffer.length) buffer = grown(buffer, length, Math.max(most, 2 * buffer.length))
-      length += utf8.encodeInto(waiting, buffer.subarray(length)).written
-      waiting = ""
-    }
-    for (const row of rows) {
-      waiting += `${this.#lineOf(row)}\n`
-      if (waiting.length >= together) flush()
-    }
-    flush()
-    return { bytes: buffer.subarray(0, length), lines: rows.length }
-  }
-
-  /** Gives back lines that are not needed any more. */
-  release({ bytes }: Lines): void {
-    this.#free.push(new Uint8Array(bytes.buffer))
-  }
+/** Rows as lines in UTF-8. */
+export const linesOf = <A>(rows: ReadonlyArray<A>, lineOf: (row: A) => string): Lines => {
+  let text = ""
+  for (const row of rows) text += `${lineOf(row)}\n`
+  return { bytes: utf8.encode(text), lines: rows.length }
 }
 
 /** The bytes of the first lines, at most so many of both. At least one line, if `first`. */
@@ -89,11 +62,16 @@ const firstLines = (
   return { bytes: bytes.subarray(0, length), lines }
 }
 
-/** Collects lines into segments. */
-export class Cutter {
+/** Collects rows into segments of lines. Lines are encoded where they stay, because each copy, and each buffer, takes time. */
+export class Cutter<A> {
+  readonly #lineOf: (row: A) => string
   #buffer: Uint8Array = new Uint8Array(0)
   #length = 0
   #lines = 0
+
+  constructor(lineOf: (row: A) => string) {
+    this.#lineOf = lineOf
+  }
 
   /** The lines that make no complete segment; undefined if there are none. */
   take(): Lines | undefined {
@@ -105,8 +83,33 @@ export class Cutter {
     return lines
   }
 
-  /** Adds lines. Returns the segments that are complete before the last of them. */
-  *add({ bytes, lines }: Lines): Generator<Lines> {
+  /** Adds rows. Returns the segments that are complete before the last of them. */
+  *add(rows: ReadonlyArray<A>): Generator<Lines> {
+    let text = ""
+    let lines = 0
+    for (const row of rows) {
+      text += `${this.#lineOf(row)}\n`
+      lines++
+      if (text.length < together) continue
+      yield* this.#addText(text, lines)
+      text = ""
+      lines = 0
+    }
+    if (lines > 0) yield* this.#addText(text, lines)
+  }
+
+  *#addText(text: string, lines: number): Generator<Lines> {
+    // a UTF-16 unit has at most three bytes
+    const most = this.#length + text.length * 3
+    if (most <= segmentLimits.bytes && this.#lines + lines <= segmentLimits.lines) {
+      this.#reserve(most)
+      this.#length += utf8.encodeInto(text, this.#buffer.subarray(this.#length)).written
+      this.#lines += lines
+    } else yield* this.#addBytes({ bytes: utf8.encode(text), lines })
+  }
+
+  /** Adds lines among which a segment may end. */
+  *#addBytes({ bytes, lines }: Lines): Generator<Lines> {
     for (let [left, rest] = [lines, bytes]; left > 0;) {
       const [most, mostLines] = [segmentLimits.bytes - this.#length, segmentLimits.lines - this.#lines]
       if (left <= mostLines && rest.length <= most) return this.#append({ bytes: rest, lines: left })
@@ -120,12 +123,15 @@ export class Cutter {
   }
 
   #append({ bytes, lines }: Lines): void {
-    const length = this.#length + bytes.length
-    const size = length + roomForDescription
-    if (size > this.#buffer.length) this.#buffer = grown(this.#buffer, this.#length, sizeFor(size))
+    this.#reserve(this.#length + bytes.length)
     this.#buffer.set(bytes, this.#length)
-    this.#length = length
+    this.#length += bytes.length
     this.#lines += lines
+  }
+
+  #reserve(bytes: number): void {
+    const size = bytes + roomForDescription
+    if (size > this.#buffer.length) this.#buffer = grown(this.#buffer, this.#length, sizeFor(size))
   }
 }
 

@@ -12,6 +12,7 @@ import * as overviews from "./overviews.ts"
 import { oneMore } from "./read.ts"
 import * as sqlErrors from "./sqlErrors.ts"
 import { decodedRows } from "./statement.ts"
+import * as streamLog from "./streamLog.ts"
 import * as subjects from "./subjects.ts"
 
 /** A tenant as `administered_tenant.sql` returns it. */
@@ -295,6 +296,53 @@ export const make = (
     complete: rows.length <= limit
   })
 
+  const readEvents: Storage.AdministrationStorage["Service"]["readEvents"] = ({
+    accessId,
+    fromPosition,
+    limit,
+    tenantId,
+    toPosition
+  }) => {
+    const read = (most: number) =>
+      Effect.map(
+        query<chunks.EventChunk>("read a log for its administration", chunks.readRawLogSql, [
+          accessId,
+          tenantId,
+          BigInt(clampPosition(fromPosition)),
+          BigInt(clampPosition(toPosition)),
+          most,
+          BigInt(pageBytes)
+        ]),
+        (found) => chunks.eventPage(found, { direction: "forwards", limit })
+      )
+    const general = Effect.flatMap(read(oneMore(limit)), (page) =>
+      page === undefined
+        ? // a text contains the separator of chunks: one event needs none
+          Effect.map(read(1), (one = { rows: [], complete: true }) => one)
+        : Effect.succeed(page)
+    )
+    const first = Math.max(clampPosition(fromPosition), 1)
+    return Effect.flatMap(
+      query<chunks.EventChunk>(
+        "read a log for its administration",
+        chunks.streamRawLogSql,
+        [
+          accessId,
+          tenantId,
+          BigInt(first),
+          // positions have no gaps
+          BigInt(Math.min(clampPosition(toPosition), first + limit)),
+          BigInt(pageBytes)
+        ],
+        { commits: false }
+      ),
+      (found) => {
+        const page = chunks.rawPage(found, limit)
+        return page === undefined ? general : Effect.succeed(page)
+      }
+    )
+  }
+
   return Storage.AdministrationStorage.of({
     recordAccess: events.recordAccess,
     tenant,
@@ -402,46 +450,8 @@ export const make = (
         ),
         (rows) => rows.map(([name, limits]) => ({ name, limits }))
       ),
-    readEvents: ({ accessId, fromPosition, limit, tenantId, toPosition }) => {
-      const read = (most: number) =>
-        Effect.map(
-          query<chunks.EventChunk>("read a log for its administration", chunks.readRawLogSql, [
-            accessId,
-            tenantId,
-            BigInt(clampPosition(fromPosition)),
-            BigInt(clampPosition(toPosition)),
-            most,
-            BigInt(pageBytes)
-          ]),
-          (found) => chunks.eventPage(found, { direction: "forwards", limit })
-        )
-      const general = Effect.flatMap(read(oneMore(limit)), (page) =>
-        page === undefined
-          ? // a text contains the separator of chunks: one event needs none
-            Effect.map(read(1), (one = { rows: [], complete: true }) => one)
-          : Effect.succeed(page)
-      )
-      const first = Math.max(clampPosition(fromPosition), 1)
-      return Effect.flatMap(
-        query<chunks.EventChunk>(
-          "read a log for its administration",
-          chunks.streamRawLogSql,
-          [
-            accessId,
-            tenantId,
-            BigInt(first),
-            // positions have no gaps
-            BigInt(Math.min(clampPosition(toPosition), first + limit)),
-            BigInt(pageBytes)
-          ],
-          { commits: false }
-        ),
-        (found) => {
-          const page = chunks.rawPage(found, limit)
-          return page === undefined ? general : Effect.succeed(page)
-        }
-      )
-    },
+    readEvents,
+    openEvents: streamLog.makeForAdministration(sql, { readEvents, tenant }),
     hasPayloadWith: (request) => {
       const { fromPosition, text, toPosition } = request
       const from = clampPosition(fromPosition)

@@ -98,6 +98,16 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
       ),
     readEvents: (request) =>
       on("read a log for its administration", request, (at, given) => at.readEvents(given)),
+    // the storage stays open as long as the reader
+    openEvents: (request) =>
+      unknownAsUnavailable("read a log for its administration")(
+        Effect.flatMap(router.acquire(request.tenantId), (backend) =>
+          Effect.andThen(
+            router.requireAccess(backend, request.accessId),
+            backend.administration.openEvents?.(request) ?? Effect.undefined
+          )
+        )
+      ),
     hasPayloadWith: (request) =>
       on("search a log for its administration", request, (at, given) => at.hasPayloadWith(given)),
     writeEvents: (request) => on("write events", request, (at, given) => at.writeEvents(given)),

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs"
 import { chainStart, eventHash } from "../../src/driver/eventHash.ts"
 import type { EventRow } from "../../src/driver/EventStorage.ts"
 import * as format from "../../src/lifecycle/archiveFormat.ts"
-import { Cutter, Encoder, type Lines } from "../../src/lifecycle/segments.ts"
+import { Cutter, type Lines } from "../../src/lifecycle/segments.ts"
 import * as TenantArchive from "../../src/lifecycle/TenantArchive.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import * as archives from "../support/archives.ts"
@@ -408,10 +408,10 @@ describe("a segment", () => {
   /** The lines and bytes of the segments, however many lines come at once. */
   const cutInto = (lines: ReadonlyArray<string>) => {
     const sizes = [Math.ceil(lines.length / 60), 1000].map((atOnce) => {
-      const cutter = new Cutter()
+      const cutter = new Cutter(String)
       const complete: Array<Lines | undefined> = []
       for (let from = 0; from < lines.length; from += atOnce)
-        complete.push(...cutter.add(new Encoder(String).encode(lines.slice(from, from + atOnce))))
+        complete.push(...cutter.add(lines.slice(from, from + atOnce)))
       complete.push(cutter.take())
       return complete.flatMap((segment) =>
         segment === undefined ? [] : [[segment.lines, segment.bytes.length]]

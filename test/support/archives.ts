@@ -8,7 +8,7 @@ import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import * as format from "../../src/lifecycle/archiveFormat.ts"
 import type { CompressionUnavailable } from "../../src/lifecycle/compression.ts"
 import * as eventLine from "../../src/lifecycle/eventLine.ts"
-import { Encoder, Sealer } from "../../src/lifecycle/segments.ts"
+import { linesOf, Sealer } from "../../src/lifecycle/segments.ts"
 import { TypeCounter } from "../../src/lifecycle/verification.ts"
 
 export type Files = ReadonlyArray<format.ArchiveFile>
@@ -102,7 +102,7 @@ export const archiveOf = Effect.fnUntraced(function* (
   const sealer = new Sealer(header.compression)
   const files: Array<format.ArchiveFile> = [{ name: format.headerName, bytes: json(header) }]
   const add = function* (part: format.Part, lines: ReadonlyArray<string>) {
-    if (lines.length > 0) files.push(yield* sealer.seal(part, new Encoder(String).encode(lines)))
+    if (lines.length > 0) files.push(yield* sealer.seal(part, linesOf(lines, String)))
   }
   yield* add("keys", others.keys ?? [])
   for (const segment of segments) yield* add("events", segment.map(eventLine.encode))

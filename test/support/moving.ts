@@ -72,6 +72,40 @@ export class Stop {
   }
 }
 
+/** A process whose first calls of some names wait until they are let through. */
+export class Gates {
+  readonly #gates: ReadonlyMap<string, { readonly arrived: Latch.Latch; readonly open: Latch.Latch }>
+  readonly #passed = new Set<string>()
+  /** The names of its gated calls that failed. */
+  readonly refused: Array<string> = []
+
+  constructor(names: ReadonlyArray<string>) {
+    this.#gates = new Map(
+      names.map((name) => [name, { arrived: Latch.makeUnsafe(false), open: Latch.makeUnsafe(false) }])
+    )
+  }
+
+  #gate(name: string) {
+    return this.#gates.get(name) ?? assert.fail(name)
+  }
+
+  /** Waits until the process is at a call. */
+  readonly arrival = (name: string): Effect.Effect<void> => this.#gate(name).arrived.await
+
+  readonly pass = (name: string): Effect.Effect<boolean> => this.#gate(name).open.open
+
+  call<A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | StorageUnavailable> {
+    return Effect.suspend(() => {
+      if (!this.#gates.has(name) || this.#passed.has(name)) return effect
+      this.#passed.add(name)
+      const { arrived, open } = this.#gate(name)
+      return Effect.andThen(Effect.andThen(arrived.open, open.await), effect).pipe(
+        Effect.onError(() => Effect.sync(() => void this.refused.push(name)))
+      )
+    })
+  }
+}
+
 const gone = Effect.fail(
   new StorageUnavailable({ reason: new ConnectionFailed({ operation: "call", code: null, retryable: true }) })
 )
@@ -98,7 +132,7 @@ export const makeWorld = Effect.fnUntraced(function* (
 /** The administration of a process that may stop. */
 const stoppable = (
   storage: AdministrationStorage["Service"],
-  stop: Stop,
+  stop: Pick<Stop, "call">,
   after: Effect.Effect<void>
 ): AdministrationStorage["Service"] => {
   const wrapped: Record<string, unknown> = {}
@@ -165,7 +199,7 @@ export const homes = (world: World, tenantId: Tenant.TenantId): Effect.Effect<Re
 
 /** Settings of a program. */
 export interface Program {
-  readonly stop?: Stop | undefined
+  readonly stop?: Pick<Stop, "call"> | undefined
   /** The tenant that must never have two homes. */
   readonly watched?: Tenant.TenantId | undefined
   readonly settings?: TenantMove.Options | undefined

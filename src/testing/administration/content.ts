@@ -22,6 +22,27 @@ const wholeLog = Effect.fnUntraced(function* (tenantId: TenantId, query?: EventQ
   }
 })
 
+/** All events of an opened range; undefined if the storage opens none. */
+const readOpened = (
+  storage: AdministrationStorage["Service"],
+  range: Parameters<NonNullable<AdministrationStorage["Service"]["openEvents"]>>[0],
+  limit: number
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const reader = yield* storage.openEvents?.(range) ?? Effect.undefined
+      if (reader === undefined) return undefined
+      const read: Array<EventRow> = []
+      for (let complete = false; !complete;) {
+        const page = yield* reader.next(limit)
+        assert.isAtMost(page.rows.length, limit)
+        read.push(...page.rows)
+        complete = page.complete
+      }
+      return read
+    })
+  )
+
 export const content = (it: Vitest.MethodsNonLive<Services>): void => {
   it.effect("writes events exactly as it has read them, hashes and positions included", () =>
     Effect.gen(function* () {
@@ -101,7 +122,10 @@ export const content = (it: Vitest.MethodsNonLive<Services>): void => {
           read.push(...page.rows)
           complete = page.complete
         }
-        assert.deepStrictEqual(read, rows.slice(Math.max(fromPosition, 1) - 1, toPosition))
+        const range = rows.slice(Math.max(fromPosition, 1) - 1, toPosition)
+        assert.deepStrictEqual(read, range)
+        const opened = readOpened(storage, { ...at, fromPosition, toPosition }, limit)
+        assert.deepStrictEqual((yield* opened) ?? range, range)
       }
     })
   )

@@ -262,6 +262,9 @@ export const states = (it: Vitest.MethodsNonLive<Services>): void => {
         storage.definePlan({ ...at, name: "plan", limits: {} }),
         storage.plans(at),
         storage.readEvents({ ...at, fromPosition: 1, toPosition: 1, limit: 1 }),
+        ...(storage.openEvents === undefined
+          ? []
+          : [Effect.scoped(storage.openEvents({ ...at, fromPosition: 1, toPosition: 1 }))]),
         storage.hasPayloadWith({ ...at, text: "a", fromPosition: 1, toPosition: 1 }),
         storage.readCommandKeys({ ...at, after: undefined, limit: 1 }),
         storage.readDeadLetters({ ...at, after: 0, limit: 1 }),
