@@ -44,8 +44,6 @@ const failure =
 export const wrongUsage = failure(exitCodes.usage)
 /** A command that was not confirmed, or cannot be carried out here. */
 export const refused = failure(exitCodes.refused)
-/** A command that could not do its work. */
-export const failed = failure(exitCodes.failed)
 /** A command whose findings are printed. */
 export const found = (): CliFailure => failure(exitCodes.findings, true)("")
 
@@ -78,6 +76,13 @@ const messageOf = (error: unknown): string =>
     ? error.message
     : tagOf(error)
 
+/** A text in which secrets, and passwords in URLs, are replaced. */
+const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string =>
+  secrets
+    .filter((secret) => secret !== "")
+    .reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
+    .replaceAll(/(\w+:\/\/[^\s:/@]*):[^\s@]*@/g, "$1:<redacted>@")
+
 /** The failure of an error. Secrets are taken out of its message. */
 export const failureOf = (error: unknown, secrets: ReadonlyArray<string> = []): CliFailure => {
   if (error instanceof CliFailure) return error
@@ -95,13 +100,6 @@ export const failureOf = (error: unknown, secrets: ReadonlyArray<string> = []): 
     silent: false
   })
 }
-
-/** A text in which secrets, and passwords in URLs, are replaced. */
-export const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string =>
-  secrets
-    .filter((secret) => secret !== "")
-    .reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
-    .replaceAll(/(\w+:\/\/[^\s:/@]*):[^\s@]*@/g, "$1:<redacted>@")
 
 /** The exit code of a command line that has ended. */
 export const exitCodeOf = (exit: Exit.Exit<unknown, unknown>): number => {

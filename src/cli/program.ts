@@ -1,5 +1,5 @@
 /** The program that the commands run in: its store, its aggregates and its projections. */
-import { Effect, Layer, Option, type Stdio, Terminal } from "effect"
+import { Effect, Layer, Option, Terminal } from "effect"
 import type { SqlClient } from "effect/sql"
 import type * as Aggregate from "../domain/Aggregate.ts"
 import type { CurrentTenant } from "../domain/Tenant.ts"
@@ -63,9 +63,6 @@ export type Options<E = never, Ps extends ReadonlyArray<Projection.Any> = Readon
   Ps
 > &
   ([Handlers<Ps>] extends [never] ? Partial<Store<E, Ps>> : Store<E, Ps>)
-
-/** The surroundings of every command. */
-export type Surroundings = Settings | Terminal.Terminal | Stdio.Stdio
 
 /** A program, as commands see it. */
 export interface Program {

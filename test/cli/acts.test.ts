@@ -8,6 +8,9 @@ import * as Cli from "../../src/cli/Cli.ts"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as Projection from "../../src/projection/Projection.ts"
+import * as Forgetting from "../../src/forgetting/Forgetting.ts"
+import * as KeyVault from "../../src/forgetting/KeyVault.ts"
+import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as HashChain from "../../src/store/HashChain.ts"
 import { type Ended, runCommand, type Surroundings, urlOf } from "../support/commandLine.ts"
@@ -271,6 +274,30 @@ for (const server of servers)
           yield* run(["projections", "retire", "notes", "--of-version", "1", "--yes", ...reason, "--json"])
         )
         assert.strictEqual(retired.action, "retire")
+      })
+    )
+
+    it.effect("forgets a person in a program that seals personal fields, and erases with its keys", () =>
+      Effect.gen(function* () {
+        const { open, run } = yield* Lines
+        const id = tenant(10)
+        yield* open(id, "a")
+        const command = Cli.make({
+          layer: Forgetting.layer.pipe(
+            Layer.provideMerge(KeyVault.layerMemory),
+            Layer.provideMerge(PgStorage.layer)
+          )
+        })
+        const forget = ["forget", "customer-7", "--tenant", id, ...reason]
+        assert.strictEqual((yield* run(forget, { command })).exitCode, Cli.exitCodes.refused)
+        const forgotten = doneOf(yield* run([...forget, "--yes", "--json"], { command }))
+        assert.deepStrictEqual([forgotten.changed, forgotten.counts.subjects], [true, 1])
+        const record = yield* run(["audit", "--operation", "Actions.forget", "--tenant", id, "--json"])
+        assert.notInclude(record.stdout, "customer-7")
+        const erased = doneOf(
+          yield* run(["erase", "--tenant", id, "--yes", ...reason, "--json"], { command })
+        )
+        assert.strictEqual(erased.details["keys"], "destroyed")
       })
     )
 

@@ -13,7 +13,7 @@ const insufficientPrivilege = "42501"
 const find = finder("schema", "the store may fail, or not isolate tenants, in ways that nobody has tested")
 
 /** The number of the schema against that of the library. */
-export const ofNumber = (applied: number, lowestProgram: number): ReadonlyArray<Finding> =>
+const ofNumber = (applied: number, lowestProgram: number): ReadonlyArray<Finding> =>
   lowestProgram > schemaNumber
     ? [
         find(

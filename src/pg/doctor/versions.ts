@@ -50,7 +50,7 @@ export const leaksOf = (versionNumber: number): ReadonlyArray<Pick<Leak, "cve" |
 const find = finder("postgresVersion", "tenants may see values of other tenants, whatever this library does")
 
 /** The leaks of a server. */
-export const ofVersion = (versionNumber: number, version: string): ReadonlyArray<Finding> =>
+const ofVersion = (versionNumber: number, version: string): ReadonlyArray<Finding> =>
   leaksOf(versionNumber).map(({ cve, problem }) =>
     find(
       "critical",
