@@ -1,15 +1,16 @@
 /**
  * The looks of an operator on one PostgreSQL server: `npx tsx bench/operations.ts`, a minute and a half.
  *
- * Fills a database with generated tenants, events and work of projections, and times each look: the median and the slowest of some
- * runs, in milliseconds.
+ * Fills a database with generated tenants, events, work of projections and records of verifications, and times each look: the median
+ * and the slowest of some runs, in milliseconds.
  *
  * Flags: --tenants 10000 --events 100 --projections 5 --runs 7
  */
 import { PgClient } from "@effect/sql-pg"
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect, Layer, Stream } from "effect"
 import { parseArgs } from "node:util"
 import * as Tenant from "../src/domain/Tenant.ts"
+import * as Actions from "../src/operations/Actions.ts"
 import * as Operations from "../src/operations/Operations.ts"
 import * as PgStorage from "../src/pg/PgStorage.ts"
 import { configOf, freshDatabase } from "../test/support/Databases.ts"
@@ -44,6 +45,12 @@ const fill = [
   `insert into eventsourcing.dead_letters (tenant_id, projection, version, rebuild, position, event_id, error, attempts, failed_at)
    select ${idOf("n")}, 'projection 1', 1, false, p, ${idOf("p")}, 'Error', 3, now()
    from generate_series(1, ${tenants}, 10) n cross join generate_series(1, 3) p`,
+  `insert into eventsourcing.cross_tenant_accesses
+     (access_id, accessed_at, actor, reason, operation, login, parameters, completed_at, outcome)
+   select ('01900000-' || lpad(to_hex(n / 65536), 4, '0') || '-7' || lpad(to_hex(n % 4096), 3, '0') || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+     now(), 'ada', 'nightly', 'Actions.verify ' || ${idOf(`n % ${tenants} + 1`)}, 'app', '{"dryRun": false}', now(),
+     '{"status": "interrupted"}'
+   from generate_series(1, ${tenants * 10}) n`,
   "vacuum analyze"
 ]
 
@@ -75,7 +82,11 @@ const program = Effect.gen(function* () {
   const sql = yield* Layer.build(PgClient.layer({ ...database.owner, maxConnections: 1 })).pipe(
     Effect.flatMap((context) => Effect.provide(PgClient.PgClient, context))
   )
+  const began = performance.now()
   for (const statement of fill) yield* sql.unsafe(statement)
+  yield* Console.log(
+    `${tenants} tenants, ${tenants * events} events, filled in ${((performance.now() - began) / 1000).toFixed(0)} s`
+  )
   yield* Effect.gen(function* () {
     const operations = yield* Operations.Operations
     for (const order of ["id", "head", "lastAppend", "deadLetters", "distance"] as const)
@@ -88,9 +99,28 @@ const program = Effect.gen(function* () {
     yield* measure("trace", at(operations.trace({ correlationId: "correlation-3" })))
     yield* measure("projections", at(operations.projections))
     yield* measure("dead letters", at(operations.deadLetters))
+    yield* measure("stream", at(operations.stream({ aggregateType: "Account", aggregateId: "1" })))
+    yield* measure("state", at(operations.state({ aggregateType: "Account", aggregateId: "1" })))
+    yield* measure("decision", at(operations.decision({ items: [{ eventTypes: ["Rare"] }] })))
+    yield* measure("subjects", at(operations.subjects()))
+    yield* measure("chain", at(operations.chain))
+    yield* measure("move", at(operations.move))
+    yield* measure("projections of all", operations.projectionsOfAll.pipe(Tenant.provideAll(access)))
+    yield* measure(
+      "accesses of one tenant",
+      operations.accesses({ tenantId: tenant, limit: 10 }).pipe(Tenant.provideAll(access))
+    )
+    const actions = yield* Actions.Actions
+    yield* measure(
+      "dry run: pause all",
+      Stream.runDrain(actions.pauseProjectionsOfAll({ dryRun: true })).pipe(Tenant.provideAll(access))
+    )
   }).pipe(
     Effect.provide(
-      Operations.layer().pipe(Layer.provide(PgStorage.layer), Layer.provide(PgClient.layer(database.app)))
+      Layer.mergeAll(Operations.layer(), Actions.layer()).pipe(
+        Layer.provide(PgStorage.layer),
+        Layer.provide(PgClient.layer(database.app))
+      )
     )
   )
 })

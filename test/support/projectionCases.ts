@@ -231,6 +231,21 @@ export const projectionCases: ReadonlyArray<Sql> = [
     })
   ),
   alone(
+    "a projection is paused, also before its first event",
+    Effect.fnUntraced(function* ({ count, key, mine, projection }) {
+      const paused = (of: string) =>
+        call<{ paused: boolean }>(`select eventsourcing.pause_projection(${of}, 'paused') as paused`)
+      // it is parked until it is resumed already
+      assert.deepStrictEqual(yield* paused(key), [{ paused: false }])
+      const other = `${projection} 2`
+      for (const expected of [true, false])
+        assert.deepStrictEqual(yield* paused(`'${mine}', '${other}', 1`), [{ paused: expected }])
+      assert.deepStrictEqual(yield* headOf(mine, other), [count])
+      // nobody is registered by a pause
+      assert.deepStrictEqual(yield* paused(`'${randomUUID()}', '${projection}', 1`), [{ paused: false }])
+    })
+  ),
+  alone(
     "a rebuild starts",
     Effect.fnUntraced(function* ({ count, key, mine, projection }) {
       yield* call(`select eventsourcing.start_rebuild(${key})`)
