@@ -4,6 +4,7 @@
 export const rooms = [
   "cli",
   "testing",
+  "cluster",
   "pg",
   "operations",
   "http",
@@ -27,6 +28,7 @@ export const opened = [
   "domain/eventHistory",
   "domain/handlers",
   "domain/jsonEvent",
+  "domain/statedTenants",
   "domain/storedTypes",
   "driver/codePoints",
   "driver/eventHash",

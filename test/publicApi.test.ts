@@ -2,6 +2,7 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
+import * as Cluster from "effect-eventsourcing/cluster"
 import * as Operations from "effect-eventsourcing/operations"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
@@ -11,6 +12,7 @@ type Entry = readonly [modules: Readonly<Record<string, object>>, directory: str
 
 const main: Entry = [Root, "../src/"]
 const http: Entry = [Http, "../src/http/"]
+const cluster: Entry = [Cluster, "../src/cluster/"]
 const operations: Entry = [Operations, "../src/operations/"]
 const pg: Entry = [Pg, "../src/pg/"]
 const testing: Entry = [Testing, "../src/testing/"]
@@ -67,7 +69,7 @@ describe("the public API", () => {
       EventJson: NewEvent StoredEvent encoder fromEnvelope | Decoded EncodeError NewEvent StoredEvent
       EventQuery: of or | Any EventOf EventQuery Item Options
       EventSourcing: layer | Services
-      EventStorage: EventStorage | AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects JoinOwnAppend LoadStreamRequest LogHead LogReader LogStep NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest ReserveRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
+      EventStorage: EventStorage | AccessCompletion AccessOutcome AccessesRequest AppendCondition AppendReceipt AppendRequest CommandKey CommandRow CrossTenantAccessRow Direction EventContent EventPlace EventQuery EventQueryItem EventRow ForgottenSubject ForgottenSubjects JoinOwnAppend LoadStreamRequest LogHead LogReader LogStep NewAccess NewEventRow OpenLogRequest Page PersonalField ReadLogRequest ReadStreamRequest ReserveRequest StreamAppend StreamEndRequest StreamPage StreamRow TenantEventRow TenantRow TenantStatus UsageRow
       EventStore: EventStore ImportFailed layer layerWith | AllLogsCursor AppendCondition AppendConditions AppendConflict AppendFailure AppendOptions Appended AppendedOf CommandOptions EnvelopeOf EventPlace EventsToEncode FoldError FoldRequest Folded FoldedState ImportError ImportOptions Imported ImportedEvents JsonAppended JsonEvents JsonReceipt LogRange Options ReadOptions StreamEvents StreamEventsOf StreamKey TenantHead VersionRange
       Forgetting: Forgetting layer layerWith | CacheOptions ForgetError ForgetOptions HoldError Options
       HashChain: Anchor HashChainBroken NoHashChain head start verify | Anchor Head Verified VerifyOptions
@@ -83,7 +85,7 @@ describe("the public API", () => {
       Placements: Placements
       Projection: FailedAt defaultRetry make makeAcrossTenants makeBatched | Any AnyEffect BatchOptions EnvelopeWith ErrorOf ForgottenHandler ForgottenOption Handlers OnFailure Options Projection Requirements RequirementsOf StartAt
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState
-      ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref Status
+      ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref ReplayOptions Status
       ProjectionRunner: ProjectionRunner layer | Options
       ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
       Reaction: make | Options Reaction
@@ -121,9 +123,15 @@ describe("the public API", () => {
     `)
   })
 
+  it("of ./cluster is this", () => {
+    expect(describeEntry(cluster)).toMatchInlineSnapshot(`"TenantEntity: PayloadNamesOtherTenant PublicTransport make | CallError Client Handlers LayerOptions Needs Options TenantEntity"`)
+  })
+
   it("of ./operations is this", () => {
     expect(describeEntry(operations)).toMatchInlineSnapshot(`
-      "Looks: AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph | AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph
+      "Actions: Actions layer | ActionError ExportOptions OnTenant Options Storages
+      Acts: ActionFailed ActionName ActionRefused ActionUnavailable Counts DeadLetterFilter Done Erase Export Import Move Outcome Plain Progress ProjectionFilter ProjectionVersion Rebuild SetQuota Subject Verify | ActionName Counts DeadLetterFilter Done Erase Export Import Move Outcome Plain Progress ProjectionFilter ProjectionVersion Rebuild SetQuota Subject Verify
+      Looks: AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph | AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph
       Operations: Operations layer | AccessesRequest Bounds DecisionRequest Filter LogRequest Operator Options StateRequest Storages StreamRequest TailRequest TenantsRequest TraceRequest
       PayloadGrant: PayloadGrant Payloads mask maskKey provide shown | Grant Payloads"
     `)

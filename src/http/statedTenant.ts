@@ -1,9 +1,10 @@
 /** Checks the tenants that a request states in its path, query, headers and body, besides its credential. */
-import { Effect, Option, Predicate, Result, Schema } from "effect"
+import { Effect, Option } from "effect"
 import { HttpMethod, HttpRouter, HttpServerRequest, UrlParams } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
 import { TenantContradicted } from "./TenantAccessError.ts"
-import { TenantId } from "../domain/Tenant.ts"
+import { contradictionIn, isTenant, normalised } from "../domain/statedTenants.ts"
+import type { TenantId } from "../domain/Tenant.ts"
 import { Repeated, soleHeader } from "./headers.ts"
 
 /** The names under which a request may state a tenant. */
@@ -12,37 +13,8 @@ export interface Names {
   readonly headers: ReadonlyArray<string>
 }
 
-/** Turns `tenantId`, `tenant_id` and `Tenant-ID` into the same name. */
-const normalised = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
-
 /** The names in `tenantId[]`, `tenantId[0]` and `filter[tenantId]`: lists and objects in queries and forms. */
 const segments = (name: string): ReadonlyArray<string> => [name, ...name.split(/[[\]]/)]
-
-const decodeTenantId = Schema.decodeUnknownResult(TenantId)
-
-const isTenant = (value: unknown, tenantId: TenantId): boolean => {
-  const stated = decodeTenantId(value)
-  return Result.isSuccess(stated) && stated.success === tenantId
-}
-
-/** The name of the first member, at any depth, that states another tenant. */
-const contradictionIn = (
-  value: unknown,
-  isName: (name: string) => boolean,
-  tenantId: TenantId
-): string | undefined => {
-  const left: Array<unknown> = [value]
-  // No recursion, because the sender decides the depth.
-  while (left.length > 0) {
-    const next = left.pop()
-    if (!Predicate.isObjectOrArray(next)) continue
-    for (const [name, member] of Object.entries(next)) {
-      if (!Array.isArray(next) && isName(name) && !isTenant(member, tenantId)) return name
-      left.push(member)
-    }
-  }
-  return undefined
-}
 
 type Encoding = "Json" | "FormUrlEncoded" | undefined
 
