@@ -124,7 +124,9 @@ describe("the public API", () => {
   })
 
   it("of ./cluster is this", () => {
-    expect(describeEntry(cluster)).toMatchInlineSnapshot(`"TenantEntity: PayloadNamesOtherTenant PublicTransport make | CallError Client Handlers LayerOptions Needs Options TenantEntity"`)
+    expect(describeEntry(cluster)).toMatchInlineSnapshot(
+      `"TenantEntity: PayloadNamesOtherTenant PublicTransport make | CallError Client Handlers LayerOptions Needs Options TenantEntity"`
+    )
   })
 
   it("of ./operations is this", () => {
