@@ -1,5 +1,6 @@
 /** Personal fields: appends and loads of events with one, and of events without any, behind a layer that seals and without it. */
 import { Effect } from "effect"
+import type * as Forgetting from "../../src/forgetting/Forgetting.ts"
 import { randomUUID } from "node:crypto"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
@@ -73,12 +74,12 @@ const appending = (concurrency: number): Case => ({
 const streams = 64
 const concurrency = 32
 
-/** Loads streams whose keys are known to the process, and folds them from their first event. */
+/** Loads streams whose keys are known to the process. `fresh` ones are folded from their first event. */
 const loading = async (
   database: Database,
   name: string,
   runtime: Runtime,
-  length: number
+  { fresh, length }: { readonly fresh: boolean; readonly length: number }
 ): Promise<Contender> => {
   const [tenantId = Tenant.untenanted] = newTenants(1)
   const ids = Array.from({ length: streams }, () => randomUUID())
@@ -111,9 +112,7 @@ const loading = async (
   let next = 0
   const load = Repository.Repository.use((repository) => {
     const id = ids[next++ % streams] ?? ""
-    return isPersonal
-      ? repository.load(GiftCart, id, { fresh: true })
-      : repository.load(Cart, id, { fresh: true })
+    return isPersonal ? repository.load(GiftCart, id, { fresh }) : repository.load(Cart, id, { fresh })
   }).pipe(
     Effect.flatMap(({ state }) =>
       state.items === length ? Effect.void : Effect.die(new Error(`loaded ${state.items} items of ${length}`))
@@ -126,22 +125,37 @@ const loading = async (
   }
 }
 
-const loads = (length: number): Case => ({
-  name: `personal fields: load ${length} events`,
+/** A way to load, by its title in the tables. */
+interface Loads {
+  readonly title: string
+  readonly fresh: boolean
+  readonly cache?: Forgetting.CacheOptions | undefined
+}
+
+/** As users have it: states are remembered, and confirmed by each load. */
+const remembered: Loads = { title: "as users have it (remembered states)", fresh: false }
+/** Each event is read again and folded. Its fields were opened by an earlier load of the process. */
+const again: Loads = { title: "fresh, of events opened before", fresh: true }
+/** Each event is read again, and each of its fields decrypted: the load of a process that has only the keys. */
+const first: Loads = { title: "fresh, each field decrypted", fresh: true, cache: { opened: 0 } }
+
+const loads = (length: number, { cache, fresh, title }: Loads): Case => ({
+  name: `personal fields: load ${length} events, ${title}`,
   run: ({ server, rounds, seconds }) =>
-    withDatabases(server, async ([first, second, third]) => {
+    withDatabases(server, async ([one, two, three]) => {
+      const how = { fresh, length }
       const measured = await interleave(
         [
-          await loading(first, without, startOn(first), length),
-          await loading(second, plain, startSealing(second), length),
-          await loading(third, personal, startSealing(third), length)
+          await loading(one, without, startOn(one), how),
+          await loading(two, plain, startSealing(two, { cache }), how),
+          await loading(three, personal, startSealing(three, { cache }), how)
         ],
         { rounds, seconds }
       )
       return outcomeOf(
-        `load ${length} events`,
+        `load ${length} events, ${title}`,
         table(
-          `Load and fold ${length} events with a personal field each, ${concurrency} concurrent`,
+          `Load ${length} events with a personal field each, ${concurrency} concurrent: ${title}`,
           "loads/s",
           measured,
           without
@@ -150,4 +164,8 @@ const loads = (length: number): Case => ({
     })
 })
 
-export const forgettingCases: ReadonlyArray<Case> = [appending(1), appending(32), loads(10), loads(100)]
+export const forgettingCases: ReadonlyArray<Case> = [
+  appending(1),
+  appending(32),
+  ...[10, 100].flatMap((length) => [loads(length, remembered), loads(length, again), loads(length, first)])
+]

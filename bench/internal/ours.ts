@@ -30,10 +30,10 @@ export const startOn = (database: Database, options: PgStorage.Options = {}): Ru
   ManagedRuntime.make(layerOn(database, options))
 
 /** The store on a database behind a layer that seals personal fields, with keys in memory. */
-export const startSealing = (database: Database): Runtime =>
+export const startSealing = (database: Database, options: Forgetting.Options = {}): Runtime =>
   ManagedRuntime.make(
     onDriver(
-      Forgetting.layer.pipe(
+      Forgetting.layerWith(options).pipe(
         Layer.provide(KeyVault.layerMemory),
         Layer.provide(PgStorage.layer),
         Layer.provide(client(database.app))
