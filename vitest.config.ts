@@ -14,11 +14,13 @@ const repeated = [
   "test/driver/EventStorage.differential.test.ts",
   "test/driver/EventStorage.noninterference.test.ts",
   "test/pg/mutation.test.ts",
+  "test/store/Repository.linearizability.test.ts",
   "test/lifecycle/TenantMove.faults.test.ts"
 ]
 const rounds = {
   EVENTSOURCING_CRASH_ROUNDS: "20",
   EVENTSOURCING_PROPERTY_RUNS: "300",
+  EVENTSOURCING_HISTORIES: "1000",
   EVENTSOURCING_ISOLATION_CASES: "all",
   BACKLOG: "100000",
   MOVE_STRIDE: "1"

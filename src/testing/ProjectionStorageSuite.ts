@@ -49,6 +49,11 @@ export interface Options<E = never> {
 export const suite = <E = never>(options: Options<E>): void => {
   describe(options.name, () => {
     layer(options.layer, { excludeTestServices: true })("a driver", (it) => {
+      // first, because such a rebuild works on the tenants of all tests before it
+      describe("rebuilds across tenants", () => {
+        shared.sharedRebuilds(it)
+        if (options.ordered !== false) shared.switchedAtOnce(it)
+      })
       describe("claims", () => {
         claims.claims(it)
         if (options.ordered !== false) claims.orderedClaims(it)
@@ -62,10 +67,6 @@ export const suite = <E = never>(options: Options<E>): void => {
       describe("dead letters", () => failures.deadLetters(it))
       describe("progress", () => failures.progress(it))
       describe("rebuilds", () => rebuilds.rebuilds(it))
-      describe("rebuilds across tenants", () => {
-        shared.sharedRebuilds(it)
-        if (options.ordered !== false) shared.switchedAtOnce(it)
-      })
       describe("tenants", () => rebuilds.isolation(it))
     })
   })

@@ -13,7 +13,8 @@ const setup = (project: TestProject): (() => void) => {
     if (project.vite.config.mode === "long") return
     console.log(
       `\nLeft out, as it takes long (npm run test:long): ${long.length} files${long.map((file) => `\n  test/${file}`).join("")}` +
-        "\nand more rounds of the crash tests and properties, and more cases of the tests of isolation."
+        "\nand the mutants of the predicates (test/pg/mutation.test.ts), more rounds of the crash tests and properties, more histories of " +
+        "repositories, and more cases of the tests of isolation."
     )
   }
 }
