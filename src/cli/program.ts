@@ -88,7 +88,9 @@ export const asFailure = <A, E, R>(
       Terminal.isQuitError(error)
         ? Effect.interrupt
         : Effect.flatMap(secrets, (known) => Effect.fail(failureOf(error, known)))
-    )
+    ),
+    // The report of a defect by the platform would print everything in it.
+    Effect.catchDefect((defect) => Effect.flatMap(secrets, (known) => Effect.fail(failureOf(defect, known))))
   )
 
 /** The erasure of the program, or one that destroys the keys of its vault, if it has one. */

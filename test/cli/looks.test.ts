@@ -1,6 +1,7 @@
 /** The looks of the command line, on a real server: for people and for machines. */
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
+import { SqlClient } from "effect/sql"
 import { Audited } from "../../src/cli/commands/audit.ts"
 import { DeadLetters } from "../../src/cli/commands/deadLetters.ts"
 import { Migrated } from "../../src/cli/commands/migrate.ts"
@@ -30,6 +31,8 @@ const Account = Aggregate.make(
   },
   { Deposited: ({ balance }, { amount }) => ({ balance: balance + amount }) }
 )
+
+class Leaking extends Schema.TaggedError<Leaking>()("Leaking", { message: Schema.String }) {}
 
 const decodeTenant = Schema.decodeSync(Tenant.TenantId)
 const acme = decodeTenant("00000000-0000-4000-8000-00000000000a")
@@ -256,6 +259,12 @@ for (const server of servers)
                 assert.isAbove(ended.stderr.length, 10)
                 for (const text of [secret, quoted]) assert.notInclude(ended.stdout + ended.stderr, text)
               }
+          const leaking = new Leaking({ message: `no answer from postgresql://ada:${quoted}@127.0.0.1/none` })
+          for (const failing of [Effect.fail(leaking), Effect.die(leaking)]) {
+            const command = Cli.make({ database: Layer.effect(SqlClient.SqlClient, failing) })
+            const ended = yield* run(["migrate", "--check"], { command, env: {} })
+            assert.include(ended.stderr, "no answer from postgresql://ada:<redacted>@127.0.0.1/none")
+          }
           const ended = yield* run(["migrate", "--host", "127.0.0.1", "--port", "1", "--user", "ada"], {
             env: { PGPASSWORD: secret }
           })
