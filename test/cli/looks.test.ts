@@ -1,6 +1,6 @@
 /** The looks of the command line, on a real server: for people and for machines. */
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { Audited } from "../../src/cli/commands/audit.ts"
 import { DeadLetters } from "../../src/cli/commands/deadLetters.ts"
@@ -15,6 +15,7 @@ import * as Cli from "../../src/cli/Cli.ts"
 import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
+import { EventView } from "../../src/operations/Looks.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { type Ended, runCommand, type Surroundings, urlOf } from "../support/commandLine.ts"
 import { servers } from "../support/Databases.ts"
@@ -154,6 +155,35 @@ for (const server of servers)
         })
       )
 
+      it.effect("follows a log until Ctrl-C, a document a line", () =>
+        Effect.gen(function* () {
+          const run = yield* Lines
+          const { store } = yield* TenantDatabase
+          const lines: Array<string> = []
+          const first = yield* Deferred.make<void>()
+          const second = yield* Deferred.make<void>()
+          const fiber = yield* run(["tail", "--tenant", globex, "--follow", "--json"], {
+            onOutput: (line) => Deferred.doneUnsafe(lines.push(line) === 1 ? first : second, Effect.void)
+          }).pipe(Effect.forkChild)
+          yield* Deferred.await(first)
+          yield* EventStore.use((events) =>
+            events.append({
+              aggregate: Account,
+              id: "followed",
+              events: [Deposited.make({ amount: 1, note: "live" })],
+              expectedVersion: "noStream"
+            })
+          ).pipe(Tenant.provide(globex), Effect.provideContext(yield* store()))
+          yield* Deferred.await(second)
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual(Cli.exitCodeOf(yield* Fiber.await(fiber)), Cli.exitCodes.interrupted)
+          assert.deepStrictEqual(
+            lines.map((line) => Schema.decodeSync(Schema.fromJsonString(EventView))(line).aggregateId),
+            ["1", "followed"]
+          )
+        }).pipe(Effect.scoped)
+      )
+
       it.effect("shows differences without aggregates, and states with them", () =>
         Effect.gen(function* () {
           const run = yield* Lines
@@ -191,7 +221,7 @@ for (const server of servers)
           const used = documentOf(Used, yield* run(["usage", "--tenant", globex, "--json"]))
           assert.deepStrictEqual(
             used.days.map(({ events, tenantId }) => [tenantId, events]),
-            [[globex, 1]]
+            [[globex, 2]]
           )
           const projections = documentOf(Projections, yield* run(["projections", "--json"]))
           assert.deepStrictEqual([projections.projections, projections.behind], [[], []])

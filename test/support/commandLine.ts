@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly columns?: number
   /** Keys that are pressed; without them, nobody is there. */
   readonly keys?: string
+  /** Runs for each line of the standard output. */
+  readonly onOutput?: (line: string) => void
 }
 
 const terminal = ({ columns = 0, keys }: Surroundings) =>
@@ -54,8 +56,10 @@ export const runCommand = (
       (to: "out" | "err") =>
       (...parts: ReadonlyArray<unknown>) => {
         const line = `${parts.join(" ")}\n`
-        if (to === "out") stdout += line
-        else stderr += line
+        if (to === "out") {
+          stdout += line
+          surroundings.onOutput?.(line)
+        } else stderr += line
       }
     const captured = Object.assign(Object.create(globalThis.console) as Console.Console, {
       log: write("out"),
