@@ -20,7 +20,7 @@ begin
       select p.tenant_id, min(p.position) as position from eventsourcing.projections p
       where p_order = 'distance' and not p.rebuild
       group by p.tenant_id
-    ), valued as (
+    ), valued as materialized (
       select t.*, (case p_order
         when 'head' then (
           select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1)
