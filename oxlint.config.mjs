@@ -6,6 +6,7 @@ export const rooms = [
   "testing",
   "cluster",
   "pg",
+  "inspector",
   "operations",
   "http",
   "lifecycle",
@@ -193,6 +194,11 @@ export default {
   },
   overrides: [
     ...roomOverrides,
+    {
+      // The page is bundled for browsers, with the libraries of its own; the bundler runs where the package is built.
+      files: ["src/inspector/page/**", "src/inspector/bundle.ts"],
+      rules: { "no-restricted-imports": ["error", { patterns: [barrel] }] }
+    },
     {
       files: ["test/**", "bench/**", "scripts/**"],
       rules: {

@@ -244,7 +244,9 @@ export type Done = typeof Done.Type
 export const Done = Schema.Struct({
   accessId: text("The id of its record.", "0197f3b0-1111-7222-8333-444455556666"),
   action: ActionName,
-  tenantId: Schema.NullOr(TenantId).annotate({ description: "Null for an action on all tenants." }),
+  tenantId: Schema.NullOr(
+    TenantId.pipe(Schema.annotateEncoded({ examples: ["0b7d1c7e-3c0e-4f4b-9d0a-6f3f4c1d2a5e"] }))
+  ).annotate({ description: "Null for an action on all tenants." }),
   dryRun: Schema.Boolean.annotate({ description: "True if nothing was changed.", examples: [false] }),
   changed: Schema.Boolean.annotate({
     description: "True if the action changed anything; in a dry run, if it would.",

@@ -1,5 +1,5 @@
 /**
- * `Operations` over HTTP: the looks as an `HttpApi`, for a page, a command line and other programs.
+ * `Operations` and `Actions` over HTTP: looks and actions as an `HttpApi`, for a page, a command line and other programs.
  *
  * **Details**
  *
@@ -17,8 +17,10 @@ import {
 } from "effect/http-api"
 import { TenantId } from "../domain/Tenant.ts"
 import * as Problem from "../http/Problem.ts"
+import { ActionsGroup } from "./actionsApi.ts"
 import { documented } from "./apiDocs.ts"
 import * as Looks from "./Looks.ts"
+import { headerSchemas } from "./operatorHeaders.ts"
 import { OperatorAccess } from "./OperatorAccess.ts"
 import { Payloads } from "./PayloadGrant.ts"
 
@@ -41,13 +43,7 @@ const filter = {
 
 const errors = [Problem.InvalidInput, Problem.Unavailable, Problem.InternalServerError] as const
 
-/** The headers of a request, as `OperatorAccess` reads them. */
-const headers = {
-  "x-operator-reason": text,
-  "x-operator-payloads": optional(Payloads),
-  "x-operator-personal": optional(Schema.Literals(["true", "false"]))
-}
-
+const headers = headerSchemas
 const ofTenant = { params: { tenantId: TenantId }, headers, error: errors } as const
 const ofAll = { headers, error: errors } as const
 
@@ -77,6 +73,8 @@ const Me = Schema.Struct({
     examples: ["look"]
   })
 }).annotate({ identifier: "Me", description: "The operator of the request, and the operator's rights." })
+
+export { ActionsGroup }
 
 /** The looks, one endpoint each. */
 export class LooksGroup extends HttpApiGroup.make("looks")
@@ -249,11 +247,12 @@ export class LooksGroup extends HttpApiGroup.make("looks")
 /** The operations of a store over HTTP. */
 export class Api extends HttpApi.make("operations")
   .add(LooksGroup)
+  .add(ActionsGroup)
   .annotateMerge(
     OpenApi.annotations({
       title: "Operations",
       version: "1.0.0",
       description:
-        "The looks of an operator at a store of events, tenant by tenant. Every request states a reason, and is recorded."
+        "The looks of an operator at a store of events and the actions on it, tenant by tenant. Every request states a reason, and is recorded."
     })
   ) {}

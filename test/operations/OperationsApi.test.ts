@@ -7,6 +7,7 @@ import { OpenApi } from "effect/http-api"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import type { StorageUnavailable } from "../../src/driver/StoreError.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
+import * as Actions from "../../src/operations/Actions.ts"
 import * as Operations from "../../src/operations/Operations.ts"
 import * as OperationsApi from "../../src/operations/OperationsApi.ts"
 import * as OperationsClient from "../../src/operations/OperationsClient.ts"
@@ -25,6 +26,10 @@ import {
   operating,
   troubled
 } from "../../src/testing/operations/kit.ts"
+
+type Part = Readonly<Record<string, unknown>>
+const partOf = (value: unknown): Part =>
+  typeof value === "object" && value !== null ? (value as Part) : assert.fail("not an object")
 
 /** The rights by token. Tests add theirs. */
 const rights = new Map<string, OperatorAccess.Access>()
@@ -74,7 +79,7 @@ const serving = <A, E, R>(
         yield* Layer.build(
           HttpRouter.serve(
             OperationsServer.layer({ path: "/operations", authorize }).pipe(
-              Layer.provide(Layer.succeed(Operations.Operations, local))
+              Layer.provide([Layer.succeed(Operations.Operations, local), Actions.layer()])
             ),
             { disableListenLog: true, disableLogger: true }
           )
@@ -300,10 +305,6 @@ layer(MemoryStorage.layer, { excludeTestServices: true })("operations over HTTP"
     })
   )
 })
-
-type Part = Readonly<Record<string, unknown>>
-const partOf = (value: unknown): Part =>
-  typeof value === "object" && value !== null ? (value as Part) : assert.fail("not an object")
 
 describe("the description of the operations over HTTP", () => {
   const spec = OpenApi.fromApi(OperationsApi.Api)
