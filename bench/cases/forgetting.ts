@@ -143,12 +143,12 @@ const loads = (length: number, { cache, fresh, title }: Loads): Case => ({
   name: `personal fields: load ${length} events, ${title}`,
   run: ({ server, rounds, seconds }) =>
     withDatabases(server, async ([one, two, three]) => {
-      const how = { fresh, length }
+      const request = { fresh, length }
       const measured = await interleave(
         [
-          await loading(one, without, startOn(one), how),
-          await loading(two, plain, startSealing(two, { cache }), how),
-          await loading(three, personal, startSealing(three, { cache }), how)
+          await loading(one, without, startOn(one), request),
+          await loading(two, plain, startSealing(two, { cache }), request),
+          await loading(three, personal, startSealing(three, { cache }), request)
         ],
         { rounds, seconds }
       )

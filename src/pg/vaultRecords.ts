@@ -116,6 +116,15 @@ export const vaultRecords = <R>(
     const change = <A>(operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
       one<A>(operation, text, parameters, true)
 
+    /** Keys, and the words that stand for others, in the given order. */
+    const askKeys = <Other extends string>(
+      operation: string,
+      text: string,
+      parameters: ReadonlyArray<unknown>,
+      commits = false
+    ): Effect.Effect<ReadonlyArray<WrappedKey | Other | undefined>, StorageUnavailable> =>
+      Effect.map(one<ReadonlyArray<StoredKey | Other | null>>(operation, text, parameters, commits), keysOf)
+
     const open = "open the key vault"
     const isApart = yield* one<boolean>(
       open,
@@ -175,42 +184,34 @@ export const vaultRecords = <R>(
           [tenantId]
         ),
       current: (tenantId, owners) =>
-        Effect.map(
-          one<ReadonlyArray<StoredKey | "forgotten" | null>>(
-            "read current keys",
-            "select eventsourcing_vault.current_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
-            [tenantId, JSON.stringify(owners)]
-          ),
-          keysOf
+        askKeys<"forgotten">(
+          "read current keys",
+          "select eventsourcing_vault.current_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
+          [tenantId, JSON.stringify(owners)]
         ),
       add: (tenantId, keys) =>
-        Effect.map(
-          change<ReadonlyArray<StoredKey | "forgotten" | null>>(
-            "add data keys",
-            "select eventsourcing_vault.add_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
-            [
-              tenantId,
-              JSON.stringify(
-                keys.map(({ follows, keyId, owner, wrapped, wrappedBy }) => ({
-                  ...owner,
-                  keyId,
-                  follows,
-                  wrappedBy,
-                  wrapped: Hex.encode(wrapped)
-                }))
-              )
-            ]
-          ),
-          keysOf
+        askKeys<"forgotten">(
+          "add data keys",
+          "select eventsourcing_vault.add_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
+          [
+            tenantId,
+            JSON.stringify(
+              keys.map(({ follows, keyId, owner, wrapped, wrappedBy }) => ({
+                ...owner,
+                keyId,
+                follows,
+                wrappedBy,
+                wrapped: Hex.encode(wrapped)
+              }))
+            )
+          ],
+          true
         ),
       find: (tenantId, keyIds) =>
-        Effect.map(
-          one<ReadonlyArray<StoredKey | "destroyed" | null>>(
-            "find data keys",
-            "select eventsourcing_vault.find_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
-            [tenantId, JSON.stringify(keyIds)]
-          ),
-          keysOf
+        askKeys<"destroyed">(
+          "find data keys",
+          "select eventsourcing_vault.find_keys($1::pg_catalog.uuid, $2::pg_catalog.jsonb)",
+          [tenantId, JSON.stringify(keyIds)]
         ),
       wrappedByOthers: (tenantId, wrappingKeyId) =>
         Effect.map(

@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, Context, Effect, Exit, Layer, Redacted } from "effect"
 import { Aead, KeyWrap, SecureRandom } from "effect/crypto"
-import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
 import { KeyVault, StoreError } from "effect-eventsourcing"
 import { KeyVaultSuite } from "effect-eventsourcing/testing"
 import * as fs from "node:fs/promises"
@@ -11,6 +10,7 @@ import * as Path from "node:path"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { layerFiles, type Writes } from "../support/nodeFiles.ts"
+import { forget, isShared, keyFor } from "../support/sharedVault.ts"
 
 /** A key management service with the interface of AWS, Google Cloud or Vault, here with a real key that stays inside of it. */
 const kms = Effect.gen(function* () {
@@ -75,15 +75,6 @@ KeyVaultSuite.suite({
 const read = (path: string) => Effect.promise(() => fs.readFile(path, "utf8"))
 const write = (path: string, text: string) => Effect.promise(() => fs.writeFile(path, text))
 
-const keyFor = (
-  vault: KeyVault.KeyVault["Service"],
-  tenantId: ReturnType<typeof newTenant>,
-  subject: string
-) =>
-  Effect.map(vault.currentKeys({ tenantId, subjects: [subject] }), ([key]) =>
-    typeof key === "object" ? { keyId: key.keyId, secret: Redacted.value(key.secret).join() } : key
-  )
-
 const stateOf = (
   vault: KeyVault.KeyVault["Service"],
   tenantId: ReturnType<typeof newTenant>,
@@ -92,18 +83,6 @@ const stateOf = (
   Effect.map(vault.keysOf({ tenantId, keyIds: [keyId] }), ([key]) =>
     typeof key === "object" ? "there" : key
   )
-
-const forget = (
-  vault: KeyVault.KeyVault["Service"],
-  tenantId: ReturnType<typeof newTenant>,
-  subject: string
-) => {
-  const forgetting = uuidV4Unsafe()
-  return Effect.andThen(
-    vault.fence({ tenantId, subject, forgetting, forgottenAt: 1, actor: "dpo", reason: "asked" }),
-    vault.destroy({ tenantId, forgetting })
-  )
-}
 
 const failure = (error: unknown) => {
   assert.instanceOf(error, StoreError.StorageUnavailable)
@@ -155,33 +134,10 @@ describe("the file of a key vault", () => {
 
   it.effect("is shared by processes: each sees the keys, fences and rotations of the others at once", () =>
     Effect.gen(function* () {
-      const [path, key, tenant] = [yield* newPath, newKey(), newTenant()]
-      const vaults = yield* Effect.all([open(path, key, true), open(path, key, true), open(path, key, true)])
-      const [one, two, three] = vaults
-      const keys = yield* Effect.forEach(
-        Array.from({ length: 30 }, (_, index) => vaults[index % 3] ?? one),
-        (vault, index) => keyFor(vault, tenant, `s${Math.floor(index / 6)}`),
-        { concurrency: "unbounded" }
+      const [path, key] = [yield* newPath, newKey()]
+      yield* isShared(
+        yield* Effect.all([open(path, key, true), open(path, key, true), open(path, key, true)])
       )
-      assert.lengthOf(new Set(keys.map((found) => JSON.stringify(found))), 5)
-      const ada = yield* keyFor(one, tenant, "s0")
-      assert(typeof ada === "object")
-      yield* Effect.all(
-        [
-          one.rotateTenant({ tenantId: tenant }),
-          keyFor(two, tenant, "new"),
-          three.rotateTenant({ tenantId: tenant })
-        ],
-        {
-          concurrency: "unbounded"
-        }
-      )
-      assert.deepStrictEqual(yield* keyFor(two, tenant, "s0"), ada)
-      yield* forget(three, tenant, "s0")
-      for (const vault of vaults) {
-        assert.strictEqual(yield* keyFor(vault, tenant, "s0"), "forgotten")
-        assert.strictEqual(yield* stateOf(vault, tenant, ada.keyId), "destroyed")
-      }
     })
   )
 

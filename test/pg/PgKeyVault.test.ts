@@ -1,8 +1,7 @@
 /** A key vault in a database: apart from the events, shared by processes, lost, and opened with another root key. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Redacted, type Scope } from "effect"
-import { uuidV4Unsafe } from "effect/crypto/SecureRandom"
+import { Context, Duration, Effect, Exit, Layer, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventStorage, Forgetting, KeyVault, StoreError, Tenant } from "effect-eventsourcing"
 import { PgKeyVault, PgStorage, PgTenant } from "effect-eventsourcing/pg"
@@ -13,6 +12,7 @@ import { vaultFiles } from "../../src/pg/sqlFiles.ts"
 import { event, newTenant } from "../../src/testing/driver/eventKit.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import { type Database, servers } from "../support/Databases.ts"
+import { forget, isShared, keyFor } from "../support/sharedVault.ts"
 import {
   emptyDatabase,
   keyOf,
@@ -25,8 +25,6 @@ import {
 
 for (const { layer, name } of vaultBackends) KeyVaultSuite.suite({ name: `in a database: ${name}`, layer })
 
-type Vault = KeyVault.KeyVault["Service"]
-
 const open = (...given: Parameters<typeof vaultOn>) =>
   Effect.map(Layer.build(vaultOn(...given)), (context) => Context.get(context, KeyVault.KeyVault))
 
@@ -34,19 +32,6 @@ const failure = (error: unknown) => {
   assert.instanceOf(error, StoreError.StorageUnavailable)
   assert.instanceOf(error.reason, StoreError.KeyVaultFailed)
   return error.reason
-}
-
-const keyFor = (vault: Vault, tenantId: Tenant.TenantId, subject: string) =>
-  Effect.map(vault.currentKeys({ tenantId, subjects: [subject] }), ([key]) =>
-    typeof key === "object" ? { keyId: key.keyId, secret: Redacted.value(key.secret).join() } : key
-  )
-
-const forget = (vault: Vault, tenantId: Tenant.TenantId, subject: string) => {
-  const forgetting = uuidV4Unsafe()
-  return Effect.andThen(
-    vault.fence({ tenantId, subject, forgetting, forgottenAt: 1, actor: "dpo", reason: "asked" }),
-    vault.destroy({ tenantId, forgetting })
-  )
 }
 
 describe("the files of the key vault", () => {
@@ -86,35 +71,11 @@ describe.each(servers)("a key vault in a database of $name", (server) => {
   live("is shared by processes: one makes a key, all use it, and none has it once it is destroyed", () =>
     Effect.gen(function* () {
       const { app } = yield* vaultDatabase(server)
-      const [key, tenant] = [newRootKey(), newTenant()]
+      const key = newRootKey()
       const vaults = yield* Effect.all([open(app, key, true), open(app, key, true), open(app, key, true)], {
         concurrency: "unbounded"
       })
-      const [one, two, three] = vaults
-      const keys = yield* Effect.forEach(
-        Array.from({ length: 30 }, (_, index) => vaults[index % 3] ?? one),
-        (vault, index) => keyFor(vault, tenant, `s${Math.floor(index / 6)}`),
-        { concurrency: "unbounded" }
-      )
-      assert.lengthOf(new Set(keys.map((found) => JSON.stringify(found))), 5)
-      const first = yield* keyFor(one, tenant, "s0")
-      assert(typeof first === "object")
-      yield* Effect.all(
-        [
-          one.rotateTenant({ tenantId: tenant }),
-          keyFor(two, tenant, "new"),
-          three.rotateTenant({ tenantId: tenant })
-        ],
-        { concurrency: "unbounded" }
-      )
-      assert.deepStrictEqual(yield* keyFor(two, tenant, "s0"), first)
-      yield* forget(three, tenant, "s0")
-      for (const vault of vaults) {
-        assert.strictEqual(yield* keyFor(vault, tenant, "s0"), "forgotten")
-        assert.deepStrictEqual(yield* vault.keysOf({ tenantId: tenant, keyIds: [first.keyId] }), [
-          "destroyed"
-        ])
-      }
+      yield* isShared(vaults)
     })
   )
 

@@ -20,7 +20,6 @@ const cases = (): ReadonlyArray<VaultCase> => {
   const collector = {
     effect: (name: string, run: () => VaultCase["run"]) => found.push({ name, run: run() })
   }
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the cases use this method only
   keyVaultCases(collector as unknown as Vitest.MethodsNonLive<KeyVault>)
   return found
 }
