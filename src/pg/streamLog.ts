@@ -409,7 +409,7 @@ type Administration = AdministrationStorage["Service"]
 
 /**
  * `AdministrationStorage.openEvents` on a client: reads a tenant that work can see as work does, which costs the server less than a
- * function of the administration. Declines for others. A login that administers tenants and cannot work with them reads pages.
+ * function of the administration. Declines for others. Every login of a store has that right.
  */
 export const makeForAdministration =
   (
