@@ -7,7 +7,7 @@ import type { Storages } from "../../operations/Operations.ts"
 import { newTenant } from "../driver/eventKit.ts"
 import { failNext, newProjection, type Projected, putNextAside } from "../driver/projectionKit.ts"
 import { acting, last, recordedOf } from "./actingKit.ts"
-import { at, atAll, depositsOf, fill, park } from "./kit.ts"
+import { at, atAll, DepositRefused, depositsOf, fill, park } from "./kit.ts"
 
 const stateOf = (projected: Projected, tenant: ReturnType<typeof newTenant>) =>
   Operations.Operations.use((operations) => operations.projections).pipe(
@@ -88,7 +88,7 @@ export const actionsOnProjections = (it: Vitest.MethodsNonLive<Storages>): void 
       const { projection } = projected
       const handled: Array<number> = []
       const one = depositsOf(projected, (amount) =>
-        amount === 200 ? Effect.fail(new Error("too much")) : Effect.sync(() => void handled.push(amount))
+        amount === 200 ? Effect.fail(new DepositRefused()) : Effect.sync(() => void handled.push(amount))
       )
       yield* acting([one], (act) =>
         Effect.gen(function* () {

@@ -35,11 +35,14 @@ const Account = Aggregate.make(
   }
 )
 
+/** The failure of a handler. */
+export class DepositRefused extends Schema.TaggedError<DepositRefused>()("DepositRefused", {}) {}
+
 /** A projection of deposits with the name of one of the suite. */
 export const depositsOf = (
   { projection, version }: Projected,
-  handle: (amount: number) => Effect.Effect<void, Error> = () => Effect.void
-): Projection.Projection<Error, never> =>
+  handle: (amount: number) => Effect.Effect<void, DepositRefused> = () => Effect.void
+): Projection.Projection<DepositRefused, never> =>
   Projection.make(
     projection,
     { aggregates: [Account], version },
