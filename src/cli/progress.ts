@@ -8,7 +8,7 @@ const interval = 100
 const barWidth = 20
 
 /** A line of progress. */
-export const progressLine = (label: string, done: number, total: number, millis: number): string => {
+const progressLine = (label: string, done: number, total: number, millis: number): string => {
   const share = total <= 0 ? 1 : Math.min(1, done / total)
   const full = Math.round(share * barWidth)
   const rate = millis <= 0 ? 0 : (done * 1000) / millis
