@@ -16,7 +16,7 @@ import { currentTenant } from "../domain/currentTenant.ts"
 import { AllTenants, type CrossTenantAccess, TenantAdministration, type TenantId } from "../domain/Tenant.ts"
 import { ConnectionFailed, OtherFailure, StorageUnavailable } from "../driver/StoreError.ts"
 import { Operations, type Operator } from "./Operations.ts"
-import { Api } from "./OperationsApi.ts"
+import { Api } from "./apiGroups.ts"
 import { type Grant, PayloadGrant } from "./PayloadGrant.ts"
 
 /** Settings of the client. */

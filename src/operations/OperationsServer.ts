@@ -20,7 +20,7 @@ import * as ActionHandlers from "./actionHandlers.ts"
 import type { Actions } from "./Actions.ts"
 import * as ApiHandlers from "./apiHandlers.ts"
 import type { Operations } from "./Operations.ts"
-import { Api } from "./OperationsApi.ts"
+import { Api } from "./apiGroups.ts"
 import * as OperatorAccess from "./OperatorAccess.ts"
 
 /** Settings of the routes. */

@@ -6,7 +6,7 @@ import * as Problem from "../http/Problem.ts"
 import { type ActionError, Actions, type OnTenant } from "./Actions.ts"
 import { ActionEnded, ActionFailed, ActionRefused, ActionUnavailable } from "./actionsApi.ts"
 import type * as Acts from "./Acts.ts"
-import { Api } from "./OperationsApi.ts"
+import { Api } from "./apiGroups.ts"
 import { atTenant, CurrentOperator, mayAct, type OperatorAccess } from "./OperatorAccess.ts"
 
 /** The services of an action on one tenant. Suspending needs `AllTenants`, for that tenant alone. */

@@ -101,7 +101,11 @@ const long = <const Name extends Acts.ActionName, Payload extends Schema.Struct<
     )
   )
 
-/** The actions on one tenant. */
+/**
+ * The actions on one tenant.
+ *
+ * @internal
+ */
 export class ActionsGroup extends HttpApiGroup.make("actions")
   .add(
     done(

@@ -5,7 +5,7 @@ import { AllTenants, type TenantId } from "../domain/Tenant.ts"
 import * as Problem from "../http/Problem.ts"
 import type * as Looks from "./Looks.ts"
 import { Operations, type TenantsRequest } from "./Operations.ts"
-import { Api, TailEnded } from "./OperationsApi.ts"
+import { Api, TailEnded } from "./apiGroups.ts"
 import { atAll, atTenant, CurrentOperator, type OperatorAccess, OperatorRefused } from "./OperatorAccess.ts"
 
 type Service = Context.Service.Shape<typeof Operations>
