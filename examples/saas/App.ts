@@ -47,7 +47,7 @@ const Routes = Layer.unwrap(
   Effect.map(Effect.context<Services>(), (services) =>
     Layer.mergeAll(
       HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
-      HttpApiScalar.layer(Api, { path: "/docs" }),
+      HttpApiScalar.layer(Api, { path: "/docs", scalar: { withDefaultFonts: false } }),
       CorrelationId.layer
     ).pipe(Layer.provide(Handlers.layer), HttpRouter.provideRequest(Layer.succeedContext(services)))
   )
