@@ -72,7 +72,7 @@ const Me = Schema.Struct({
  *
  * @internal
  */
-export class LooksGroup extends HttpApiGroup.make("looks")
+class LooksGroup extends HttpApiGroup.make("looks")
   .add(
     HttpApiEndpoint.get("me", "/me", { ...ofAll, success: Me }).annotateMerge(
       documented("The operator", "The operator of the request, and what the operator may see and do.")

@@ -29,7 +29,7 @@ export const giveReason = (text: string): void => {
 }
 
 /** An answer that is a problem. */
-export class Problem extends Error {
+class Problem extends Error {
   readonly status: number
   constructor(status: number, message: string) {
     super(message)
