@@ -270,7 +270,8 @@ describe("the inspector", { timeout: 120_000 }, () => {
         await page.getByRole("button", { name: "Resume" }).first().waitFor({ state: "detached" })
         if (keepsPictures) await picture(page, "runbook-5-resumed")
         await goWithin(page, "accesses?operation=Actions.resumeProjections")
-        assert.match(await shown(page, /boss/), /boss.*alert 17.*resumeProjections/)
+        const recorded = /boss.*alert 17.*resumeProjections/
+        assert.match(await shown(page, recorded), recorded)
       },
       { dark: true }
     )
