@@ -291,6 +291,52 @@ layer(MemoryStorage.layer, { excludeTestServices: true })("operations over HTTP"
     )
   )
 
+  it.effect("let only those act who may, at their tenants, and with the reason in the header", () =>
+    serving((a, b, local) =>
+      Effect.gen(function* () {
+        const looker = newToken({ actor: "looker", tenants: "all" })
+        const actor = newToken({ actor: "acts", tenants: [a], may: "act" })
+        const reason = { "x-operator-reason": "ticket%2017" }
+        const post = Effect.fnUntraced(function* (
+          path: string,
+          headers: Record<string, string>,
+          body: Record<string, unknown>
+        ) {
+          const response = yield* HttpClient.execute(
+            HttpClientRequest.post(`/operations/tenants/${path}`).pipe(
+              HttpClientRequest.setHeaders(headers),
+              HttpClientRequest.bodyJsonUnsafe(body)
+            )
+          )
+          return { status: response.status, text: yield* response.text }
+        })
+        const suspend = (
+          tenant: Tenant.TenantId,
+          headers: Record<string, string>,
+          dryRun: boolean,
+          query = ""
+        ) => post(`${tenant}/actions/suspendTenant${query}`, headers, { dryRun })
+        const statuses = Effect.forEach([a, b], (tenant) =>
+          Effect.map(local.tenants({ prefix: tenant }).pipe(atAll), ({ tenants }) => tenants[0]?.status)
+        )
+        assert.strictEqual((yield* suspend(a, { authorization: looker, ...reason }, false)).status, 403)
+        assert.strictEqual((yield* suspend(b, { authorization: actor, ...reason }, false)).status, 403)
+        assert.strictEqual((yield* suspend(a, { authorization: actor }, false, "?reason=x")).status, 403)
+        assert.strictEqual((yield* suspend(a, reason, false)).status, 401)
+        const dry = yield* suspend(a, { authorization: actor, ...reason }, true)
+        assert.strictEqual(dry.status, 200)
+        assert.deepInclude(partOf(JSON.parse(dry.text)), { dryRun: true, changed: true, tenantId: a })
+        assert.deepStrictEqual(yield* statuses, ["active", "active"])
+        const done = yield* suspend(a, { authorization: actor, ...reason }, false)
+        assert.deepInclude(partOf(JSON.parse(done.text)), { dryRun: false, changed: true })
+        assert.deepStrictEqual(yield* statuses, ["suspended", "active"])
+        // The program of this test has no TenantErasure.
+        const erase = yield* post(`${a}/actions/erase`, { authorization: actor, ...reason }, {})
+        assert.include(erase.text, "ActionUnavailable")
+      })
+    )
+  )
+
   it.effect("are unreachable as the storage is: the error says if a retry helps", () =>
     Effect.gen(function* () {
       const remote = yield* Effect.map(
