@@ -2,7 +2,9 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
+import * as Cli from "effect-eventsourcing/cli"
 import * as Cluster from "effect-eventsourcing/cluster"
+import * as Inspector from "effect-eventsourcing/inspector"
 import * as Operations from "effect-eventsourcing/operations"
 import * as Pg from "effect-eventsourcing/pg"
 import * as Testing from "effect-eventsourcing/testing"
@@ -12,6 +14,8 @@ type Entry = readonly [modules: Readonly<Record<string, object>>, directory: str
 
 const main: Entry = [Root, "../src/"]
 const http: Entry = [Http, "../src/http/"]
+const cli: Entry = [Cli, "../src/cli/"]
+const inspector: Entry = [Inspector, "../src/inspector/"]
 const cluster: Entry = [Cluster, "../src/cluster/"]
 const operations: Entry = [Operations, "../src/operations/"]
 const pg: Entry = [Pg, "../src/pg/"]
@@ -59,7 +63,7 @@ const describeEntry = ([modules, directory]: Entry): string =>
 describe("the public API", () => {
   it("of the main entry point is this", () => {
     expect(describeEntry(main)).toMatchInlineSnapshot(`
-      "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove ImportError Imported LegalHold Limits MoveRun Origin OverviewOrder OverviewPlace OverviewRequest Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantOverviewRow TenantRecord TenantState TenantTable Tombstone WorkRow
+      "AdministrationStorage: AdministrationStorage SubjectHeld TenantHeld TenantStateConflict maxNamedHolds | Administered ArrivingMove CommandKeyRow DeadLetterRow DepartingMove EventsReader ImportError Imported LegalHold Limits MoveRun Origin OverviewOrder OverviewPlace OverviewRequest Plan ProgressRow Purged Quota StateChange Status SubjectChange SubjectRow TableHandling TenantOverviewRow TenantRecord TenantState TenantTable Tombstone WorkRow
       Aggregate: make tolerant | Aggregate Any Apply EventOf Handlers IdOf NoOthers NoSuchEvent Options StateOf Tags Unreadable
       BlindIndex: BlindIndex layer
       DecisionModel: combine fold make | Any Apply DecisionModel Handlers NoOthers Options StateOf
@@ -87,7 +91,7 @@ describe("the public API", () => {
       ProjectionError: CannotRebuild DeadLetterNotFound InvalidReason ProjectionBehind ProjectionParked ProjectionRefused RebuildCancelled RebuildParked ReplayFailed | DivergedAt ReadModelState
       ProjectionManager: ProjectionManager layer | AwaitOptions DeadLetter Failure FailureReport Rebuild RebuildOptions RebuildProgress Rebuildable Ref ReplayOptions Status
       ProjectionRunner: ProjectionRunner layer | Options
-      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
+      ProjectionStorage: ProjectionRefused ProjectionStorage RebuildRefused pausedError | Backlog Claim DeadLetter Failure FailureCause FailureDescription FailureKind FailureRecord Progress ProjectionKey Registration StartAt SwitchOutcome TenantProjection WorkRequest
       Reaction: make | Options Reaction
       Repository: Repository defaultRetry layer layerWith | Command Decision ErrorOf ExecuteOptions Executed LoadError LoadOptions Loaded Options OptionsWithSnapshots RequirementsOf SaveOptions
       RoutedStorage: layerWith | Limits Options
@@ -100,7 +104,7 @@ describe("the public API", () => {
       Tenant: AllTenants CurrentTenant TenantAdministration TenantId fromName generate provide provideAdministration provideAll untenanted withoutTenant | CrossTenantAccess Provided TenantId TenantInLayer WithoutTenant
       TenantArchive: CompressionUnavailable InvalidArchive SealedArchive UndeclaredTables abandonImport exportFiles exportTar fromTar importFiles importTar readFolder toTar verifyFiles verifyTar writeFolder | ArchiveFile ArchiveRoot Compression ExportError ExportKeys ExportOptions ImportError ImportKeys ImportOptions ImportProgress Imported LogEnd Manifest Verification
       TenantDirectory: TenantDirectory layerWith make | CacheOptions Options Replacement
-      TenantErasure: TenantErasure layer layerWith layerWithVault | Certificate Erasure ErasureError Options
+      TenantErasure: TenantErasure layer layerWith layerWithVault | Certificate EraseOptions Erasure ErasureError Options
       TenantMove: MoveCalledOff MoveRefused TenantMove layer layerWith runner | MoveError MoveProgress MoveStatus MoveStep Moved Options RunOptions RunnerOptions
       TenantQuota: TenantQuota layer | Limits Plan Quota QuotaError QuotaStatus
       TenantRegistry: TenantRegistry layer | RecordedAccess Usage UsageRange
@@ -123,6 +127,16 @@ describe("the public API", () => {
     `)
   })
 
+  it("of ./cli is this", () => {
+    expect(describeEntry(cli)).toMatchInlineSnapshot(
+      `"Cli: CliFailure exitCodeOf exitCodes make run runWith | CliCommand Handlers Options Platform Storages"`
+    )
+  })
+
+  it("of ./inspector is this", () => {
+    expect(describeEntry(inspector)).toMatchInlineSnapshot(`"Inspector: layer session | Options Session"`)
+  })
+
   it("of ./cluster is this", () => {
     expect(describeEntry(cluster)).toMatchInlineSnapshot(
       `"TenantEntity: PayloadNamesOtherTenant PublicTransport make | CallError Client Handlers LayerOptions Needs Options TenantEntity"`
@@ -133,8 +147,12 @@ describe("the public API", () => {
     expect(describeEntry(operations)).toMatchInlineSnapshot(`
       "Actions: Actions layer | ActionError ExportOptions OnTenant Options Storages
       Acts: ActionFailed ActionName ActionRefused ActionUnavailable Counts DeadLetterFilter Done Erase Export Import Move Outcome Plain Progress ProjectionFilter ProjectionVersion Rebuild SetQuota Subject Verify | ActionName Counts DeadLetterFilter Done Erase Export Import Move Outcome Plain Progress ProjectionFilter ProjectionVersion Rebuild SetQuota Subject Verify
-      Looks: AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph | AccessPage AccessView ChainView DeadLetterGroup DeadLetterGroups EventView LogPage PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph
+      Looks: AccessPage AccessView ChainVerification ChainView DeadLetterGroup DeadLetterGroups EventView LogPage MoveView PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph | AccessPage AccessView ChainVerification ChainView DeadLetterGroup DeadLetterGroups EventView LogPage MoveView PatchStep ProjectionTotal ProjectionView StateView StreamPage SubjectPage SubjectView TenantCursor TenantPage TenantSummary TraceGraph
       Operations: Operations layer | AccessesRequest Bounds DecisionRequest Filter LogRequest Operator Options StateRequest Storages StreamRequest TailRequest TenantsRequest TraceRequest
+      OperationsApi: Api
+      OperationsClient: layer | Options
+      OperationsServer: layer | Options
+      OperatorAccess: CurrentOperator OperatorAccess OperatorRefused OperatorUnknown atAll atTenant headerNames layer mayAct | Access Authorize Operator
       PayloadGrant: PayloadGrant Payloads mask maskKey provide shown | Grant Payloads"
     `)
   })
@@ -142,9 +160,10 @@ describe("the public API", () => {
   it("of ./pg is this", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
       "PgCheck: IsolationImpaired SchemaOutdated SettingsIncomplete isolation personalData schema settings | PersonalDataOutside
+      PgDoctor: Finding Severity examine finder leaksOf
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgKeyVault: layer layerMigrations migrate | Options
-      PgMigrator: MigrationError applied files latest layer layerWith run runWith | File Options
+      PgMigrator: MigrationError applied files latest layer layerWith pending run runWith | File Options
       PgServer: config deadlines layer | Options
       PgSilo: PgSilo PlacementMismatch admit exclude layer migrateAll name | Database Migrated Options
       PgStorage: layer layerWith | Options PgStorageError Retention

@@ -1,6 +1,6 @@
 /**
  * Repositories are linearizable, with any concurrency and any failures: some sequential order of their operations explains all
- * answers. `EVENTSOURCING_HISTORIES` sets the number of histories (default: 200), `EVENTSOURCING_HISTORY` the seed of the only one
+ * answers. `EVENTSOURCING_HISTORIES` sets the number of histories (default: 500), `EVENTSOURCING_HISTORY` the seed of the only one
  * to run.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -13,7 +13,7 @@ import * as onServer from "../support/linearizability/onServer.ts"
 import type { Odds, Plan } from "../support/linearizability/plan.ts"
 import { repository } from "../support/linearizability/repositories.ts"
 
-const histories = Number(process.env["EVENTSOURCING_HISTORIES"] ?? 200)
+const histories = Number(process.env["EVENTSOURCING_HISTORIES"] ?? 500)
 const only = process.env["EVENTSOURCING_HISTORY"]
 
 /** Milliseconds that a test may take on a busy machine. */

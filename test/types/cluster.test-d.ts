@@ -26,7 +26,7 @@ describe("a call of an entity", () => {
 
   test("has no place for another tenant", () => {
     // @ts-expect-error: an address cannot be given
-    client.place({ id: "1" }, { entityId: "other" })
+    void client.place({ id: "1" }, { entityId: "other" })
   })
 })
 

@@ -11,15 +11,18 @@ import type { TenantId } from "../../domain/Tenant.ts"
 import {
   administered,
   begun,
+  change,
   changeSubject,
   forgetting as newForgetting,
   forgottenSubjects,
   listedSubjects,
+  newToken,
   purge,
   rawEvents,
   record
 } from "../driver/administrationKit.ts"
 import { append, batch, endsWith, events, newTenant, request, stream } from "../driver/eventKit.ts"
+import { flipped } from "../failures.ts"
 import { type Case, type Services, test, withNeighbour } from "./kit.ts"
 
 /** Everything that a tenant and its administration see of subjects. */
@@ -110,6 +113,41 @@ export const forgetting: ReadonlyArray<Case<Services | AdministrationStorage>> =
             ]
           )
           assert.strictEqual(after.record?.forgotten, first + 3)
+        }),
+        { discard: true }
+      )
+    )),
+
+  test("42: a forgetting ends, and holds keep a tenant from erasure and are named, in their own tenant only", () =>
+    withSubjects(
+      Effect.forEach(
+        Effect.fnUntraced(function* ([own, other]) {
+          // one id in both tenants, as somebody might give it
+          const shared = newForgetting()
+          for (const tenantId of [own, other])
+            yield* changeSubject(tenantId, "eve", { change: "begin", forgetting: shared.forgetting })
+          yield* changeSubject(own, "eve", shared)
+          yield* changeSubject(own, "eve", { change: "end", forgetting: shared.forgetting })
+          const { rows } = yield* listedSubjects(other)
+          assert.strictEqual(rows.find(({ subject }) => subject === "eve")?.begun, shared.forgetting)
+          yield* changeSubject(other, "eve", shared)
+          yield* changeSubject(other, "eve", { change: "end", forgetting: shared.forgetting })
+
+          const held = `held by ${other}`
+          yield* changeSubject(other, held, { change: "hold", reason: "lawsuit" })
+          const refused = yield* flipped(
+            change(own, { change: "erase", token: newToken(), purgeInMillis: 0 })
+          )
+          assert.deepStrictEqual(
+            refused._tag === "TenantHeld" && refused.subjects.map(({ subject }) => subject),
+            ["bob"]
+          )
+          yield* changeSubject(other, held, { change: "release" })
+          // while "bob" is held in both
+          const free = newTenant()
+          yield* append(free, stream("one", events(1)))
+          const erased = yield* change(free, { change: "erase", token: newToken(), purgeInMillis: 0 })
+          assert.strictEqual(erased.state.status, "erased")
         }),
         { discard: true }
       )

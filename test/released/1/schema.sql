@@ -1514,17 +1514,21 @@ begin
         return jsonb_build_object('held', before.hold);
       end if;
       if before.forgotten ->> 'forgetting' is distinct from p_given ->> 'forgetting' then
-        update eventsourcing.subjects s set begun = coalesce(s.begun, (p_given ->> 'forgetting')::uuid)
+        update eventsourcing.subjects s set begun = case
+          when s.begun is null or s.begun::text = s.forgotten ->> 'forgetting' then (p_given ->> 'forgetting')::uuid else s.begun end
         where s.tenant_id = p_tenant and s.subject = p_subject;
       end if;
     when 'forget' then
       if before.forgotten ->> 'forgetting' is distinct from p_given ->> 'forgetting' then
         update eventsourcing.tenants t set forgotten_subjects = known.next where t.tenant_id = p_tenant;
-        update eventsourcing.subjects s set begun = null, number = known.next, forgotten = jsonb_build_object(
+        update eventsourcing.subjects s set begun = (p_given ->> 'forgetting')::uuid, number = known.next, forgotten = jsonb_build_object(
           'forgetting', p_given -> 'forgetting', 'forgottenAt', p_given -> 'forgottenAt', 'actor', p_given -> 'actor',
           'reason', p_given -> 'reason')
         where s.tenant_id = p_tenant and s.subject = p_subject;
       end if;
+    when 'end' then
+      update eventsourcing.subjects s set begun = null
+      where s.tenant_id = p_tenant and s.subject = p_subject and s.begun = (p_given ->> 'forgetting')::uuid;
     when 'allow' then
       update eventsourcing.subjects s
       set forgotten = s.forgotten || jsonb_build_object('allowedAgainAt', p_given -> 'allowedAt')
@@ -1740,6 +1744,14 @@ begin
         problem := format('the tenant is %s: end that first', known.status);
       elsif known.hold is not null then
         return jsonb_build_object('held', known.hold);
+      elsif known.status <> 'moved' and not coalesce((p_arguments ->> 'heldSubjects')::boolean, false)
+        and exists (select from eventsourcing.subjects s where s.tenant_id = p_tenant and s.hold is not null) then
+        return jsonb_build_object('heldSubjects', (
+          select jsonb_agg(jsonb_build_object('subject', h.subject, 'actor', h.hold -> 'actor', 'reason', h.hold -> 'reason') order by h.subject)
+          from (
+            select s.subject, s.hold from eventsourcing.subjects s
+            where s.tenant_id = p_tenant and s.hold is not null order by s.subject limit 10
+          ) h));
       else
         wanted := 'erased';
         details := (
@@ -2022,6 +2034,33 @@ ALTER FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) O
 --
 
 COMMENT ON FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) IS 'The recorded outcomes of commands by their keys, of one or several tenants.';
+
+--
+-- Name: complete_operation(uuid, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  update eventsourcing.cross_tenant_accesses a
+  set completed_at = clock_timestamp(), outcome = p_outcome
+  where a.access_id = p_access and a.login = session_user::text and a.outcome is null and a.parameters is not null;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION complete_operation(p_access uuid, p_outcome jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) IS 'Records the outcome of an operation, once, by the login that recorded it.';
 
 --
 -- Name: create_committing(text); Type: FUNCTION; Schema: eventsourcing; Owner: postgres
@@ -2458,7 +2497,8 @@ begin
   subjects := (
     select coalesce(jsonb_agg(jsonb_build_object('number', s.number, 'subject', s.subject,
       'forgetting', s.forgotten -> 'forgetting', 'forgottenAt', s.forgotten -> 'forgottenAt',
-      'allowedAgainAt', s.forgotten -> 'allowedAgainAt') order by s.number), '[]')
+      'allowedAgainAt', s.forgotten -> 'allowedAgainAt',
+      'ended', s.begun is distinct from (s.forgotten ->> 'forgetting')::uuid) order by s.number), '[]')
     -- a later forgetting belongs to a later answer
     from eventsourcing.subjects s where s.tenant_id = p_tenant and s.number > p_after and s.number <= forgotten_subjects.forgotten);
 end
@@ -2675,7 +2715,7 @@ CREATE FUNCTION eventsourcing.isolation_problems() RETURNS TABLE(problem text, r
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proowner, p.proconfig,
       case when p.proname in (
         'record_cross_tenant_access', 'require_cross_tenant_access', 'recorded_access', 'is_administered', 'unseen_tenants', 'list_tenants', 'read_all_logs',
-        'set_tenant_status', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
+        'set_tenant_status', 'list_accesses', 'record_operation', 'complete_operation', 'list_cross_tenant_accesses', 'usage', 'usage_position', 'place_tenant',
         'replace_placement', 'moving_tenants', 'tenant_overviews',
         'list_projection_failures', 'resume_projections',
         'remove_old_accesses'
@@ -2989,7 +3029,11 @@ CREATE TABLE eventsourcing.cross_tenant_accesses (
     reason text NOT NULL,
     operation text NOT NULL,
     login text NOT NULL,
+    parameters jsonb,
+    completed_at timestamp with time zone,
+    outcome jsonb,
     CONSTRAINT cross_tenant_accesses_actor_check CHECK ((actor <> ''::text)),
+    CONSTRAINT cross_tenant_accesses_outcome_check CHECK ((((completed_at IS NULL) = (outcome IS NULL)) AND ((outcome IS NULL) OR (parameters IS NOT NULL)))),
     CONSTRAINT cross_tenant_accesses_reason_check CHECK ((reason <> ''::text))
 );
 
@@ -3010,6 +3054,55 @@ COMMENT ON TABLE eventsourcing.cross_tenant_accesses IS 'Audit trail of accesses
 COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.login IS 'The login role of the session, independent of the stated actor.';
 
 --
+-- Name: COLUMN cross_tenant_accesses.parameters; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.parameters IS 'The parameters of an operation, without secrets and payloads; NULL for a look.';
+
+--
+-- Name: COLUMN cross_tenant_accesses.outcome; Type: COMMENT; Schema: eventsourcing; Owner: postgres
+--
+
+COMMENT ON COLUMN eventsourcing.cross_tenant_accesses.outcome IS 'The outcome of an operation, recorded once; NULL while it runs, and after its process was killed.';
+
+--
+-- Name: list_accesses(uuid, text, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer) RETURNS SETOF eventsourcing.cross_tenant_accesses
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  perform eventsourcing.require_cross_tenant_access(p_access);
+  if p_operation is null then
+    return query
+      select a.* from eventsourcing.cross_tenant_accesses a
+      where a.access_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+      order by a.access_id desc
+      limit p_limit;
+  else
+    return query
+      select a.* from eventsourcing.cross_tenant_accesses a
+      where a.parameters is not null and a.operation collate "C" = p_operation
+        and a.access_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+      order by a.access_id desc
+      limit p_limit;
+  end if;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer) IS 'The audit trail of accesses across tenants and of operations, newest first.';
+
+--
 -- Name: list_cross_tenant_accesses(uuid, uuid, integer); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -3020,13 +3113,7 @@ CREATE FUNCTION eventsourcing.list_cross_tenant_accesses(p_access uuid, p_before
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
-  perform eventsourcing.require_cross_tenant_access(p_access);
-  return query
-    select a.access_id, a.accessed_at, a.actor, a.reason, a.operation, a.login
-    from eventsourcing.cross_tenant_accesses a
-    where a.access_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    order by a.access_id desc
-    limit p_limit;
+  return query select a.* from eventsourcing.list_accesses(p_access, null, p_before, p_limit) a;
 end
 $$;
 
@@ -3814,6 +3901,41 @@ ALTER FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection tex
 --
 
 COMMENT ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) IS 'Parks a rebuild of a read model that all tenants share.';
+
+--
+-- Name: pause_projection(uuid, text, integer, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+CREATE FUNCTION eventsourcing.pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+begin
+  perform eventsourcing.bind_tenant(p_tenant);
+  if eventsourcing.projection_retired(p_projection, p_version)
+    or not exists (select from eventsourcing.tenants t where t.tenant_id = p_tenant)
+  then
+    return false;
+  end if;
+  insert into eventsourcing.projections as p (tenant_id, projection, version, rebuild, head, parked, error)
+  values (p_tenant, p_projection, p_version, false, coalesce(
+    (select e.position from eventsourcing.events e where e.tenant_id = p_tenant order by e.position desc limit 1), 0),
+    true, p_error)
+  on conflict (tenant_id, projection, version, rebuild) do update
+    set parked = true, retry_at = null, error = p_error, failure_kind = null
+    where not p.parked or p.retry_at is not null;
+  return found;
+end
+$$;
+
+ALTER FUNCTION eventsourcing.pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text) OWNER TO eventsourcing_tenant;
+
+--
+-- Name: FUNCTION pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+COMMENT ON FUNCTION eventsourcing.pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text) IS 'Stops a projection for the tenant until it is resumed.';
 
 --
 -- Name: place_tenant(uuid, uuid, text); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -4942,6 +5064,29 @@ CREATE FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor 
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+begin
+  perform eventsourcing.record_operation(p_access, p_actor, p_reason, p_operation, null);
+end
+$$;
+
+ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) OWNER TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Records an access across tenants: actor, reason and operation.';
+
+--
+-- Name: record_operation(uuid, text, text, text, jsonb); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+CREATE FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
 declare
   recorded eventsourcing.cross_tenant_accesses;
 begin
@@ -4953,28 +5098,28 @@ begin
     raise exception 'access id % is not a UUID of version 7 made within an hour of the database''s clock', p_access
       using errcode = 'ES004', hint = 'let the store create the id, and set the clocks of both machines';
   end if;
-  insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login)
-  values (p_access, p_actor, p_reason, p_operation, session_user)
+  insert into eventsourcing.cross_tenant_accesses (access_id, actor, reason, operation, login, parameters)
+  values (p_access, p_actor, p_reason, p_operation, session_user, p_parameters)
   on conflict (access_id) do nothing
   returning * into recorded;
   if recorded.access_id is null and not exists (
     -- the same access, recorded again after a lost answer
     select from eventsourcing.cross_tenant_accesses a
     where a.access_id = p_access and a.actor = p_actor and a.reason = p_reason and a.operation = p_operation
-      and a.login = session_user::text
+      and a.login = session_user::text and a.parameters is not distinct from p_parameters
   ) then
     raise exception 'access id % is recorded for another access', p_access using errcode = 'ES004';
   end if;
 end
 $$;
 
-ALTER FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) OWNER TO eventsourcing_all_tenants_owner;
+ALTER FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) OWNER TO eventsourcing_all_tenants_owner;
 
 --
--- Name: FUNCTION record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+-- Name: FUNCTION record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb); Type: COMMENT; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
-COMMENT ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) IS 'Records an access across tenants: actor, reason and operation.';
+COMMENT ON FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) IS 'Records an access across tenants: actor, reason, operation and its parameters.';
 
 --
 -- Name: recorded_access(uuid); Type: FUNCTION; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -6204,7 +6349,12 @@ declare
 begin
   perform eventsourcing.require_cross_tenant_access(p_access);
   return query
-    with valued as (
+    -- read at once, because a look-up for each tenant takes longer; nothing is read for another order
+    with behind as materialized (
+      select p.tenant_id, min(p.position) as position from eventsourcing.projections p
+      where p_order = 'distance' and not p.rebuild
+      group by p.tenant_id
+    ), valued as materialized (
       select t.*, (case p_order
         when 'head' then (
           select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1)
@@ -6213,12 +6363,12 @@ begin
           where e.tenant_id = t.tenant_id order by e.position desc limit 1)
         when 'deadLetters' then (
           select count(*) from eventsourcing.dead_letters d where d.tenant_id = t.tenant_id and not d.rebuild)
-        when 'distance' then greatest(0, (
+        when 'distance' then case when b.position is not null then greatest(0, (
           select e.position from eventsourcing.events e where e.tenant_id = t.tenant_id order by e.position desc limit 1
-        ) - (
-          select min(p.position) from eventsourcing.projections p where p.tenant_id = t.tenant_id and not p.rebuild))
+        ) - b.position) end
       end)::double precision as value
       from eventsourcing.tenants t
+      left join behind b on b.tenant_id = t.tenant_id
       where t.status <> 'elsewhere' and (p_statuses is null or t.status = any (p_statuses))
         and (p_prefix is null or starts_with(t.tenant_id::text, p_prefix))
     ), page as (
@@ -7481,7 +7631,7 @@ COMMENT ON COLUMN eventsourcing.subjects.forgotten IS 'The last forgetting: forg
 -- Name: COLUMN subjects.begun; Type: COMMENT; Schema: eventsourcing; Owner: postgres
 --
 
-COMMENT ON COLUMN eventsourcing.subjects.begun IS 'The id of a forgetting that has begun and not ended.';
+COMMENT ON COLUMN eventsourcing.subjects.begun IS 'The id of a forgetting that has begun and not ended: its event may not be in the log.';
 
 --
 -- Name: COLUMN subjects.hold; Type: COMMENT; Schema: eventsourcing; Owner: postgres
@@ -7736,6 +7886,12 @@ ALTER TABLE ONLY eventsourcing.tenants
 --
 
 CREATE INDEX command_keys_expiry ON eventsourcing.command_keys USING btree (tenant_id, expires_at);
+
+--
+-- Name: cross_tenant_accesses_operations; Type: INDEX; Schema: eventsourcing; Owner: postgres
+--
+
+CREATE INDEX cross_tenant_accesses_operations ON eventsourcing.cross_tenant_accesses USING btree (operation COLLATE "C", access_id DESC) WHERE (parameters IS NOT NULL);
 
 --
 -- Name: dead_letters_age; Type: INDEX; Schema: eventsourcing; Owner: postgres
@@ -8401,6 +8557,15 @@ REVOKE ALL ON FUNCTION eventsourcing.clear_retired_projections() FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.command_outcomes(p_tenants text[], p_keys text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION complete_operation(p_access uuid, p_outcome jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) FROM eventsourcing_all_tenants_owner;
+GRANT ALL ON FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) TO eventsourcing_administrator;
+GRANT ALL ON FUNCTION eventsourcing.complete_operation(p_access uuid, p_outcome jsonb) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION create_committing(p_name text); Type: ACL; Schema: eventsourcing; Owner: postgres
 --
 
@@ -8547,6 +8712,25 @@ GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO event
 GRANT SELECT,INSERT,DELETE ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
 
 --
+-- Name: COLUMN cross_tenant_accesses.completed_at; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(completed_at) ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: COLUMN cross_tenant_accesses.outcome; Type: ACL; Schema: eventsourcing; Owner: postgres
+--
+
+GRANT UPDATE(outcome) ON TABLE eventsourcing.cross_tenant_accesses TO eventsourcing_all_tenants_owner;
+
+--
+-- Name: FUNCTION list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.list_accesses(p_access uuid, p_operation text, p_before uuid, p_limit integer) TO eventsourcing_all_tenants;
+
+--
 -- Name: FUNCTION list_cross_tenant_accesses(p_access uuid, p_before uuid, p_limit integer); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
 --
 
@@ -8684,6 +8868,12 @@ GRANT ALL ON FUNCTION eventsourcing.other_work_waits(p_projections text[], p_ver
 REVOKE ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) FROM eventsourcing_runner_owner;
 GRANT ALL ON FUNCTION eventsourcing.park_shared_rebuild(p_access uuid, p_projection text, p_version integer, p_error text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_tenant
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.pause_projection(p_tenant uuid, p_projection text, p_version integer, p_error text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION place_tenant(p_access uuid, p_tenant uuid, p_placement text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
@@ -8835,6 +9025,14 @@ REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p
 REVOKE ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) FROM eventsourcing_all_tenants_owner;
 GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_administrator;
 GRANT ALL ON FUNCTION eventsourcing.record_cross_tenant_access(p_access uuid, p_actor text, p_reason text, p_operation text) TO eventsourcing_all_tenants;
+
+--
+-- Name: FUNCTION record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
+--
+
+REVOKE ALL ON FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) TO eventsourcing_administrator;
+GRANT ALL ON FUNCTION eventsourcing.record_operation(p_access uuid, p_actor text, p_reason text, p_operation text, p_parameters jsonb) TO eventsourcing_all_tenants;
 
 --
 -- Name: FUNCTION recorded_access(p_access uuid, OUT actor text, OUT reason text); Type: ACL; Schema: eventsourcing; Owner: eventsourcing_all_tenants_owner
