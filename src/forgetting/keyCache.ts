@@ -17,7 +17,7 @@ export interface CacheOptions {
   readonly keys?: number | undefined
   /** The time after which the vault is asked again. Default: 5 minutes. */
   readonly age?: Duration.Input | undefined
-  /** The number of fields that a key seals or opens before the vault is asked again. Default: 1,000,000. */
+  /** The number of pages and appends that use a key before the vault is asked again. Default: 1,000,000. */
   readonly uses?: number | undefined
   /**
    * Characters of the events with opened fields that are kept, of all tenants, with the text as it is stored: so that several
