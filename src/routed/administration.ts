@@ -104,7 +104,9 @@ export const make = <M extends Backend>(router: Router<M>): Administration => {
         Effect.flatMap(router.acquire(request.tenantId), (backend) =>
           Effect.andThen(
             router.requireAccess(backend, request.accessId),
-            backend.administration.openEvents?.(request) ?? Effect.undefined
+            backend.administration.openEvents?.(request) ??
+              // It asks for the recorded access, as opening does.
+              Effect.as(backend.administration.tenant(request), undefined)
           )
         )
       ),

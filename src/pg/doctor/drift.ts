@@ -68,19 +68,19 @@ const again = "delete from eventsourcing.schema_files; then run: eventsourcing m
 const ofObjects = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const stored = yield* sql<Routine>`
-    select p.proname::text as name, p.prosrc as body from pg_catalog.pg_proc p
+    select p.proname::pg_catalog.text as name, p.prosrc as body from pg_catalog.pg_proc p
     where p.pronamespace = 'eventsourcing'::pg_catalog.regnamespace`.withoutTransform
   const bodies = new Set(stored.map(({ body, name }) => JSON.stringify([name, body])))
   const names = new Set(stored.map(({ name }) => name))
   const differing = routines.filter(({ body, name }) => !bodies.has(JSON.stringify([name, body])))
   const unknown = [...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(text))
   const classes = yield* sql<{ name: string; valid: boolean }>`
-    select c.relname::text as name, coalesce(i.indisvalid, true) as valid
+    select c.relname::pg_catalog.text as name, coalesce(i.indisvalid, true) as valid
     from pg_catalog.pg_class c left join pg_catalog.pg_index i on i.indexrelid = c.oid
     where c.relnamespace = 'eventsourcing'::pg_catalog.regnamespace`.withoutTransform
   const found = new Set(classes.map(({ name }) => name))
   const triggers = yield* sql<{ name: string; table: string }>`
-    select t.tgname::text as name, t.tgrelid::pg_catalog.regclass::text as table
+    select t.tgname::pg_catalog.text as name, t.tgrelid::pg_catalog.regclass::pg_catalog.text as table
     from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
     where not t.tgisinternal and c.relnamespace = 'eventsourcing'::pg_catalog.regnamespace
     order by 2, 1`.withoutTransform

@@ -75,7 +75,7 @@ const manyRows = 10_000
 export const bloat = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Finding>, SqlError.SqlError> =>
   Effect.gen(function* () {
     const tables = yield* sql<{ name: string; dead: number; live: number; vacuums: boolean }>`
-      select c.oid::pg_catalog.regclass::text as name, s.n_dead_tup::pg_catalog.float8 as dead, s.n_live_tup::pg_catalog.float8 as live,
+      select c.oid::pg_catalog.regclass::pg_catalog.text as name, s.n_dead_tup::pg_catalog.float8 as dead, s.n_live_tup::pg_catalog.float8 as live,
         coalesce((select x.option_value::boolean from pg_catalog.pg_options_to_table(c.reloptions) x
           where x.option_name = 'autovacuum_enabled'), true) as vacuums
       from pg_catalog.pg_stat_user_tables s join pg_catalog.pg_class c on c.oid = s.relid

@@ -89,11 +89,11 @@ export const logins = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Fi
         union
         select s.login, m.roleid from memberships s join pg_catalog.pg_auth_members m on m.member = s.role
       )
-      select r.rolname::text as name, pg_catalog.quote_ident(r.rolname) as quoted, r.rolsuper as superuser,
+      select r.rolname::pg_catalog.text as name, pg_catalog.quote_ident(r.rolname) as quoted, r.rolsuper as superuser,
         r.rolbypassrls as exempt,
-        coalesce((select pg_catalog.array_agg(g.rolname::text order by g.rolname) from memberships s
+        coalesce((select pg_catalog.array_agg(g.rolname::pg_catalog.text order by g.rolname) from memberships s
           join pg_catalog.pg_roles g on g.oid = s.role
-          where s.login = r.oid and pg_catalog.starts_with(g.rolname::text, 'eventsourcing_') and not g.rolcanlogin), '{}') as member,
+          where s.login = r.oid and pg_catalog.starts_with(g.rolname::pg_catalog.text, 'eventsourcing_') and not g.rolcanlogin), '{}') as member,
         exists (select from pg_catalog.pg_namespace n where n.nspname = 'eventsourcing' and n.nspowner = r.oid) as owner
       from pg_catalog.pg_roles r where r.rolcanlogin order by r.rolname`.withoutTransform
     const settings = yield* sql<{ database: string | null; name: string | null; setting: string }>`
