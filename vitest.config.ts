@@ -54,16 +54,21 @@ class SlowFirst extends BaseSequencer {
   }
 }
 
-// `npm test` runs everything but the long tests, `npm run test:long` (the mode "long") those alone, and the mode "all" both.
+// `npm test` runs everything but the long tests, `npm run test:long` those alone (the mode "long"), then what is built on the drivers
+// on PGlite (the mode "pglite", see test/support/pgliteRuns.ts). The mode "all" runs everything.
 export default defineConfig(({ mode }) => ({
   // The package's own name, in examples and tests, leads to src (see "paths").
   resolve: { tsconfigPaths: true },
   test: {
     include: mode === "long" ? [long, ...repeated] : ["test/**/*.test.ts", "examples/**/*.test.ts"],
-    exclude: mode === "test" ? ["**/node_modules/**", long] : ["**/node_modules/**"],
-    env: mode === "long" ? { ...rounds, ...process.env } : {},
+    exclude: mode === "test" || mode === "pglite" ? ["**/node_modules/**", long] : ["**/node_modules/**"],
+    ...(mode === "pglite" ? { testNamePattern: /PGlite/ } : {}),
+    env: {
+      ...(mode === "test" ? {} : { EVENTSOURCING_PGLITE: "yes" }),
+      ...(mode === "long" ? { ...rounds, ...process.env } : {})
+    },
     typecheck: {
-      enabled: mode !== "long",
+      enabled: mode === "test" || mode === "all",
       include: ["test/**/*.test-d.ts"],
       tsconfig: "tsconfig.json",
       // Errors elsewhere are what `npm run check` is for.

@@ -1,4 +1,4 @@
 import * as AdministrationStorageSuite from "../../src/testing/AdministrationStorageSuite.ts"
-import { backends } from "../support/backends.ts"
+import { everyBackend } from "../support/backends.ts"
 
-for (const backend of backends) AdministrationStorageSuite.suite(backend)
+for (const backend of everyBackend) AdministrationStorageSuite.suite(backend)

@@ -18,7 +18,7 @@ import {
 import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 import { mismatches } from "../../src/testing/failures.ts"
 
 const payloadOf = (bytes: number): string => `"${"x".repeat(bytes - 2)}"`
@@ -74,7 +74,7 @@ const asRows = Effect.fnUntraced(function* (tenant: Tenant.TenantId, eventTypes?
   )
 })
 
-describe.each(sqlBackends)("on $name", (backend) => {
+describe.each(everySqlBackend)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
     it.effect("all fields of an event are read unchanged, with any values and pages of any size", () =>
       Effect.gen(function* () {

@@ -2,10 +2,10 @@
 import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 import { answers, checkOptions, difference, forAllCommands, newRun } from "../support/storageCommands.ts"
 
-describe.each(sqlBackends)("$name", (backend) => {
+describe.each(everySqlBackend)("$name", (backend) => {
   it.live(
     "answers every sequence of commands like the driver in memory",
     () =>

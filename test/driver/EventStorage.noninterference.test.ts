@@ -1,7 +1,7 @@
 /** A tenant observes the same with and without commands of another tenant before, between or at the same time. */
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { backends } from "../support/backends.ts"
+import { everyBackend } from "../support/backends.ts"
 import {
   type Answers,
   answers,
@@ -13,7 +13,7 @@ import {
   tenantNames
 } from "../support/storageCommands.ts"
 
-describe.each(backends)("$name", (backend) => {
+describe.each(everyBackend)("$name", (backend) => {
   it.live(
     "1, 20, 21: a tenant observes the same with and without the traffic of another",
     () =>

@@ -19,7 +19,7 @@ import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as EventStorageSuite from "../../src/testing/EventStorageSuite.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 
 EventStorageSuite.suite({
   name: "memory",
@@ -27,7 +27,7 @@ EventStorageSuite.suite({
   layerWithoutProvisioning: MemoryStorage.layerWith({ provisionOnAppend: false })
 })
 
-for (const backend of sqlBackends) {
+for (const backend of everySqlBackend) {
   EventStorageSuite.suite({
     name: backend.name,
     layer: backend.layer,
@@ -118,7 +118,7 @@ const lengths = (pages: ReadonlyArray<Page<EventRow>>): ReadonlyArray<number> =>
   return pages.map((page) => page.rows.length)
 }
 
-describe.each(sqlBackends)("on $name", (backend) => {
+describe.each(everySqlBackend)("on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
     it.effect("recorded times do not decrease when the clock goes back", () =>
       Effect.gen(function* () {

@@ -15,11 +15,11 @@ import * as PgTenant from "../../src/pg/PgTenant.ts"
 import { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as ProjectionStorageSuite from "../../src/testing/ProjectionStorageSuite.ts"
-import { backends, sqlBackends } from "../support/backends.ts"
+import { everyBackend, everySqlBackend } from "../support/backends.ts"
 import { flipped } from "../../src/testing/failures.ts"
 import type { OutcomeUnknown, StorageUnavailable } from "../../src/driver/StoreError.ts"
 
-for (const { name, layer: driver } of backends) {
+for (const { name, layer: driver } of everyBackend) {
   ProjectionStorageSuite.suite({ name, layer: driver, concurrent: name !== "PGlite" })
 }
 
@@ -30,7 +30,7 @@ const refusal = <R>(
   effect: Effect.Effect<unknown, SqlError.SqlError | StorageUnavailable | OutcomeUnknown, R>
 ) => Effect.map(Effect.flip(effect), (error) => ("reason" in error ? error.reason._tag : error._tag))
 
-describe.each(sqlBackends)("in the database on $name", (backend) => {
+describe.each(everySqlBackend)("in the database on $name", (backend) => {
   layer(backend.layer, { excludeTestServices: true })((it) => {
     it.effect("15: a tenant's transaction sees the tenant's own progress and dead letters", () =>
       Effect.gen(function* () {

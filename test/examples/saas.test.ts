@@ -7,14 +7,15 @@ import * as App from "../../examples/saas/App.ts"
 import * as Server from "../../examples/saas/Server.ts"
 import * as Tokens from "../../examples/saas/Tokens.ts"
 import { servers } from "../support/Databases.ts"
+import { inThisRun } from "../support/pgliteRuns.ts"
 
-const databases = [
+const databases = inThisRun([
   { name: "PGlite", database: Layer.orDie(PgEmbedded.layer) },
   ...servers.map(({ name, freshDatabase }) => ({
     name,
     database: Layer.unwrap(Effect.map(freshDatabase, ({ owner }) => PgServer.layer(owner))).pipe(Layer.orDie)
   }))
-]
+])
 
 interface Answer {
   readonly status: number

@@ -1,10 +1,10 @@
 /** Tenants are as isolated on a storage that seals over a database, while everything is sealed. Over memory: isolation.test.ts. */
 import { Layer } from "effect"
 import { EventStorageSuite, SnapshotStorageSuite, TenantIsolationSuite } from "effect-eventsourcing/testing"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 import { sealedLayer } from "../support/sealed.ts"
 
-for (const { layer, name } of sqlBackends) {
+for (const { layer, name } of everySqlBackend) {
   const sealed = sealedLayer.pipe(Layer.provideMerge(layer))
   TenantIsolationSuite.suite({
     name: `sealed ${name}`,
@@ -16,7 +16,7 @@ for (const { layer, name } of sqlBackends) {
 }
 
 // The servers have them in sealedStorage.server.long.test.ts.
-for (const { layer, name } of sqlBackends.slice(0, 1)) {
+for (const { layer, name } of everySqlBackend.slice(0, 1)) {
   EventStorageSuite.suite({ name: `sealed ${name}`, layer: Layer.provide(sealedLayer, layer) })
   SnapshotStorageSuite.suite({
     name: `sealed snapshots on ${name}`,

@@ -2,7 +2,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Stream } from "effect"
 import { SqlClient } from "effect/sql"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
 import { acting, last } from "../../src/testing/operations/actingKit.ts"
 import type * as Tenant from "../../src/domain/Tenant.ts"
@@ -42,7 +42,7 @@ const wholeDatabase = Effect.gen(function* () {
   return { rows: Object.fromEntries(rows), accesses: new Set(accesses) }
 })
 
-for (const backend of sqlBackends.filter(({ name }) => name === "PGlite"))
+for (const backend of everySqlBackend.filter(({ name }) => name === "PGlite"))
   layer(backend.layer, { excludeTestServices: true })("a look at a database", (it) => {
     it.effect("changes nothing but the record of itself", () =>
       Effect.gen(function* () {

@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import type { AppendRequest } from "../../src/driver/EventStorage.ts"
 import * as appendBatch from "../../src/pg/appendBatch.ts"
 import { event, events, newTenant, request, stream } from "../../src/testing/driver/eventKit.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 
 /** Runs a batch. Returns its rounds, and the kinds of its refusals. */
 const run = (...requests: ReadonlyArray<AppendRequest>) =>
@@ -23,7 +23,7 @@ const run = (...requests: ReadonlyArray<AppendRequest>) =>
     )
   })
 
-describe.each(sqlBackends)("a batch on $name", ({ layer }) => {
+describe.each(everySqlBackend)("a batch on $name", ({ layer }) => {
   it.layer(layer)((test) => {
     test.effect("appends of one stream take one round, as long as none is refused", () =>
       Effect.gen(function* () {

@@ -8,7 +8,7 @@ import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import type { ReadError } from "../../src/driver/StoreError.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import * as SnapshotStorageSuite from "../../src/testing/SnapshotStorageSuite.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 import { asNewTenant } from "../support/bank.ts"
 import {
   adds,
@@ -27,9 +27,9 @@ import {
 import { flipped, mismatches } from "../../src/testing/failures.ts"
 import * as Telemetry from "../../src/telemetry/Telemetry.ts"
 
-for (const { layer: driver, name } of sqlBackends) SnapshotStorageSuite.suite({ name, layer: driver })
+for (const { layer: driver, name } of everySqlBackend) SnapshotStorageSuite.suite({ name, layer: driver })
 
-describe.each(sqlBackends)("snapshots in PostgreSQL, on $name", (backend) => {
+describe.each(everySqlBackend)("snapshots in PostgreSQL, on $name", (backend) => {
   layer(stored(backend.layer), { excludeTestServices: true })((it) => {
     const load = Repository.Repository.use(({ loadOrInitial }) => loadOrInitial(Ledger, "1"))
     const enter = (amount: number) =>

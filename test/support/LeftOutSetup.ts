@@ -10,11 +10,12 @@ const setup = (project: TestProject): (() => void) => {
     file.endsWith(".long.test.ts")
   )
   return () => {
-    if (project.vite.config.mode === "long") return
+    if (project.vite.config.mode !== "test") return
     console.log(
       `\nLeft out, as it takes long (npm run test:long): ${long.length} files${long.map((file) => `\n  test/${file}`).join("")}` +
         "\nand the mutants of the predicates (test/pg/mutation.test.ts), more rounds of the crash tests and properties, more histories of " +
-        "repositories, and more cases of the tests of isolation."
+        "repositories, more cases of the tests of isolation, and PGlite " +
+        "below all that is built on the drivers."
     )
   }
 }

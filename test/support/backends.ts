@@ -1,5 +1,6 @@
 /**
- * The drivers that every suite runs on: memory, the embedded PGlite, and every PostgreSQL server of the run.
+ * The drivers that suites run on: memory, the embedded PGlite, and every PostgreSQL server of the run. The contracts of drivers
+ * always run on all of them. What is built on the drivers runs on PGlite in the long run only (see `vitest.config.ts`).
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
@@ -13,6 +14,7 @@ import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import type { ProjectionStorage } from "../../src/driver/ProjectionStorage.ts"
 import type { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import { servers } from "./Databases.ts"
+import { inThisRun } from "./pgliteRuns.ts"
 
 type Storages = AdministrationStorage | EventStorage | ProjectionStorage | SnapshotStorage
 
@@ -48,14 +50,20 @@ const embedded: SqlBackend = {
 /** Drivers on PostgreSQL servers, which really work concurrently. */
 export const serverBackends: ReadonlyArray<SqlBackend> = onServers
 
-/** Drivers on a database. */
-export const sqlBackends: ReadonlyArray<SqlBackend> = [embedded, ...onServers]
+/** All drivers on a database, for contracts of drivers. */
+export const everySqlBackend: ReadonlyArray<SqlBackend> = [embedded, ...onServers]
 
-/** All drivers. */
-export const backends: ReadonlyArray<Backend> = [
+/** All drivers, for contracts of drivers. */
+export const everyBackend: ReadonlyArray<Backend> = [
   {
     name: "memory",
     layer: MemoryStorage.layer
   },
-  ...sqlBackends
+  ...everySqlBackend
 ]
+
+/** Drivers on a database, for what is built on drivers. */
+export const sqlBackends: ReadonlyArray<SqlBackend> = inThisRun(everySqlBackend)
+
+/** Drivers, for what is built on them. */
+export const backends: ReadonlyArray<Backend> = inThisRun(everyBackend)

@@ -10,6 +10,7 @@ import * as PgStorage from "../../src/pg/PgStorage.ts"
 import * as PgMigrator from "../../src/pg/PgMigrator.ts"
 import type * as ProjectionStorage from "../../src/driver/ProjectionStorage.ts"
 import { servers } from "./Databases.ts"
+import { inThisRun } from "./pgliteRuns.ts"
 
 /** The client of the database's owner. */
 export class Owner extends Context.Service<Owner, SqlClient.SqlClient>()("test/Owner") {}
@@ -43,7 +44,7 @@ export const backendsWith = (statements: ReadonlyArray<string>): ReadonlyArray<R
       Layer.orDie
     )
   }
-  return [
+  return inThisRun([
     embedded,
     ...servers.map(({ name, freshDatabase }) => ({
       name,
@@ -61,5 +62,5 @@ export const backendsWith = (statements: ReadonlyArray<string>): ReadonlyArray<R
         Layer.orDie
       )
     }))
-  ]
+  ])
 }

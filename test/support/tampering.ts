@@ -5,6 +5,7 @@ import * as EventStore from "../../src/store/EventStore.ts"
 import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import { servers } from "./Databases.ts"
+import { inThisRun } from "./pgliteRuns.ts"
 import { layerEmbedded, layerOn, TenantDatabase } from "./tenantDatabase.ts"
 
 type Rows = ReadonlyArray<EventStorage.EventRow>
@@ -125,15 +126,16 @@ const onDatabase = Layer.effectContext(
   })
 )
 
-/** All drivers, with changes outside of the library. */
-export const tamperable: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Services> }> = [
-  { name: "memory", layer: EventStore.layer.pipe(Layer.provideMerge(inMemory)) },
-  {
-    name: "PGlite",
-    layer: EventStore.layer.pipe(Layer.provideMerge(onDatabase), Layer.provide(layerEmbedded))
-  },
-  ...servers.map((server) => ({
-    name: server.name,
-    layer: EventStore.layer.pipe(Layer.provideMerge(onDatabase), Layer.provide(layerOn(server)))
-  }))
-]
+/** Drivers, with changes outside of the library. */
+export const tamperable: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Services> }> =
+  inThisRun([
+    { name: "memory", layer: EventStore.layer.pipe(Layer.provideMerge(inMemory)) },
+    {
+      name: "PGlite",
+      layer: EventStore.layer.pipe(Layer.provideMerge(onDatabase), Layer.provide(layerEmbedded))
+    },
+    ...servers.map((server) => ({
+      name: server.name,
+      layer: EventStore.layer.pipe(Layer.provideMerge(onDatabase), Layer.provide(layerOn(server)))
+    }))
+  ])

@@ -5,7 +5,7 @@ import * as MemoryStorage from "../../src/memory/MemoryStorage.ts"
 import { SnapshotStorage } from "../../src/driver/SnapshotStorage.ts"
 import type { TenantId } from "../../src/domain/Tenant.ts"
 import * as TenantIsolationSuite from "../../src/testing/TenantIsolationSuite.ts"
-import { sqlBackends } from "../support/backends.ts"
+import { everySqlBackend } from "../support/backends.ts"
 
 TenantIsolationSuite.suite({
   name: "memory",
@@ -15,7 +15,7 @@ TenantIsolationSuite.suite({
   administration: MemoryStorage.layer
 })
 
-for (const { layer, name } of sqlBackends) {
+for (const { layer, name } of everySqlBackend) {
   TenantIsolationSuite.suite({
     name,
     storage: layer,
