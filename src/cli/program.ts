@@ -52,7 +52,8 @@ interface Common<E, Ps> {
 interface Store<E, Ps extends ReadonlyArray<Projection.Any>> {
   /**
    * The store of the program, with the services that its handlers require. It may also provide `TenantMove`, `Forgetting`, `KeyVault`
-   * and `TenantErasure`, which `move`, `forget` and `erase` use. Default: `PgStorage.layer`.
+   * and `TenantErasure`, which `move`, `forget` and `erase` use. Default: `PgStorage`, with
+   * any login.
    */
   readonly layer: Layer.Layer<Storages | Handlers<Ps>, E, SqlClient.SqlClient>
 }
@@ -116,7 +117,8 @@ export const makeProgram = <E, const Ps extends ReadonlyArray<Projection.Any>>({
   const known: ReadonlyArray<Projection.Any> = projections ?? []
   const databaseLayer: Layer.Layer<SqlClient.SqlClient, E | CliFailure, Settings> = database ?? client
   const storages: Layer.Layer<Storages, E | PgStorage.PgStorageError, SqlClient.SqlClient> =
-    layer ?? PgStorage.layer
+    // An operator's login may hold every right.
+    layer ?? PgStorage.layerWith({ onPrivilegedLogin: "accept" })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the services of the handlers come from the layer, or are these; the compiler cannot subtract them from a type parameter
   const actions = Actions.layer({ projections }) as Layer.Layer<
     Actions.Actions,

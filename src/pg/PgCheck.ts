@@ -11,9 +11,11 @@ import * as Tenant from "../domain/Tenant.ts"
 import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import * as PersonalData from "../forgetting/PersonalData.ts"
 import { EventStore } from "../store/EventStore.ts"
+import { PrivilegedLogin, privilegedLogin } from "./login.ts"
 import { problemsOf, SettingsIncomplete } from "./settings.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
 
+export { PrivilegedLogin } from "./login.ts"
 export { SettingsIncomplete } from "./settings.ts"
 
 /**
@@ -52,7 +54,7 @@ const unavailable = (error: SqlError.SqlError): StorageUnavailable =>
   sqlErrors.toUnavailable("check the database", error)
 
 /** Retries while a database starts or fails over. Other problems are not retried. */
-const patiently = <A, E extends SchemaOutdated | IsolationImpaired, R>(
+const patiently = <A, E extends SchemaOutdated | IsolationImpaired | PrivilegedLogin, R>(
   check: Effect.Effect<A, E | StorageUnavailable, R>
 ): Effect.Effect<A, E | StorageUnavailable, R> =>
   Effect.retry(check, {
@@ -110,6 +112,22 @@ export const isolation: Effect.Effect<void, IsolationImpaired | StorageUnavailab
       Effect.mapError(unavailable)
     )
     if (problems.length > 0) return yield* new IsolationImpaired({ problems })
+  }).pipe(patiently)
+
+/**
+ * Fails with `PrivilegedLogin` if the login of the client is a superuser, is exempt from row-level security, owns the schema, or
+ * has the roles for the work of tenants, for projections, for looks across tenants and for the administration at once. Then a
+ * defect of the program could reach every tenant. An embedded database has no logins.
+ *
+ * **When to use**
+ *
+ * When a program starts. `PgStorage` runs it in production (see its option `onPrivilegedLogin`).
+ */
+export const login: Effect.Effect<void, PrivilegedLogin | StorageUnavailable, SqlClient.SqlClient> =
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const found = yield* guarded(sql, privilegedLogin(sql)).pipe(Effect.mapError(unavailable))
+    if (found !== undefined) return yield* found
   }).pipe(patiently)
 
 /**

@@ -30,7 +30,11 @@ export interface Options extends events.Options {
 }
 
 /** Reasons why a store does not start. */
-export type PgStorageError = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
+export type PgStorageError =
+  | PgCheck.SchemaOutdated
+  | PgCheck.IsolationImpaired
+  | PgCheck.PrivilegedLogin
+  | StorageUnavailable
 
 /** One store per client and settings. */
 const storeOf = perClient(
@@ -49,12 +53,20 @@ const storeOf = perClient(
           Context.add(AdministrationStorage, administration.make(client, ofEvents, options.pageBytes))
         )
     ),
-  ({ announce = true, listen, onImpairedIsolation = "refuse", provisionOnAppend = true, ...sizes }) =>
+  ({
+    announce = true,
+    listen,
+    onImpairedIsolation = "refuse",
+    onPrivilegedLogin,
+    provisionOnAppend = true,
+    ...sizes
+  }) =>
     JSON.stringify([
       sizes.moveWait,
       announce,
       announcements.keyOf(listen),
       onImpairedIsolation,
+      onPrivilegedLogin,
       provisionOnAppend,
       sizes.pageBytes,
       sizes.groupCommit,
@@ -76,7 +88,8 @@ const storeOf = perClient(
  * store ends with the last scope it was built in.
  *
  * Fails with `SchemaOutdated` if the database is not migrated, with `IsolationImpaired` if something in it defeats the
- * isolation of tenants, and with `StorageUnavailable` if it cannot be reached.
+ * isolation of tenants, with `PrivilegedLogin` if the login of the program holds every right in production, and with
+ * `StorageUnavailable` if it cannot be reached.
  */
 export const layerWith = (
   options: Options

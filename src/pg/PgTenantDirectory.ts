@@ -10,7 +10,6 @@ import * as sqlErrors from "./sqlErrors.ts"
 import type { StorageUnavailable } from "../driver/StoreError.ts"
 import { AllTenants, type TenantId } from "../domain/Tenant.ts"
 import * as TenantDirectory from "../routed/TenantDirectory.ts"
-import * as PgCheck from "./PgCheck.ts"
 import * as PgStorage from "./PgStorage.ts"
 import { EventStorage } from "../driver/EventStorage.ts"
 import { statement } from "./statement.ts"
@@ -100,7 +99,7 @@ const make = (options: TenantDirectory.CacheOptions) =>
     )
   })
 
-type Checked = PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable
+type Checked = PgStorage.PgStorageError
 
 /**
  * The directory in a database, with settings. The database must be migrated (`PgMigrator.layer`).

@@ -28,6 +28,7 @@ import { clampPosition } from "../driver/queryMatch.ts"
 import * as PgCheck from "./PgCheck.ts"
 import * as deadlines from "./deadlines.ts"
 import { lockTimeoutOf } from "./lockTimeout.ts"
+import { byEnvironment, type OnPrivilegedLogin } from "./login.ts"
 import { failFor, inTransaction, refuseOthers } from "./openTransaction.ts"
 import { decodedRows, type StatementOptions } from "./statement.ts"
 
@@ -69,6 +70,11 @@ export interface Options {
    * The action at start-up if the database impairs the isolation of tenants: refuse to start, or log a warning. Default: refuse.
    */
   readonly onImpairedIsolation?: "refuse" | "warn" | undefined
+  /**
+   * The action at start-up if the login holds every right (`PgCheck.login`): refuse to start, log a warning, or accept it. Default:
+   * refuse if the variable `NODE_ENV` is `production` (read with `Config`), otherwise accept.
+   */
+  readonly onPrivilegedLogin?: OnPrivilegedLogin | undefined
 }
 
 const pageOf = <Columns, Row>(
@@ -107,7 +113,7 @@ export const make = (
   options: Options
 ): Effect.Effect<
   EventStorage.EventStorage["Service"],
-  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | StorageUnavailable,
+  PgCheck.SchemaOutdated | PgCheck.IsolationImpaired | PgCheck.PrivilegedLogin | StorageUnavailable,
   SqlClient.SqlClient | Scope.Scope
 > =>
   Effect.gen(function* () {
@@ -118,6 +124,11 @@ export const make = (
     yield* options.onImpairedIsolation === "warn"
       ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
       : isolation
+    const onPrivilegedLogin = options.onPrivilegedLogin ?? (yield* byEnvironment)
+    if (onPrivilegedLogin !== "accept")
+      yield* onPrivilegedLogin === "warn"
+        ? Effect.catchTag(PgCheck.login, "PrivilegedLogin", (found) => Effect.logWarning(found.message))
+        : PgCheck.login
     const provision = options.provisionOnAppend ?? true
     const announcements = yield* makeAnnouncements(sql, options.announce ?? true, options.listen)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)

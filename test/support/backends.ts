@@ -1,6 +1,6 @@
 /**
  * The drivers that suites run on: memory, the embedded PGlite, and every PostgreSQL server of the run. The contracts of drivers
- * always run on all of them. What is built on the drivers runs on PGlite in the long run only (see `vitest.config.ts`).
+ * always run on all of them. Suites of the layers above run on PGlite in the long run only (see `vitest.config.ts`).
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer } from "effect"
