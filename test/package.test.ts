@@ -1,11 +1,15 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
 import { build } from "esbuild"
+import { spawn } from "node:child_process"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import * as PgMigrator from "../src/pg/PgMigrator.ts"
 import { fixture, installPackage, packageName, root, run, runIn, succeed } from "./support/consumer.ts"
+import { urlOf } from "./support/commandLine.ts"
+import { servers } from "./support/Databases.ts"
 import { brokenLinks } from "./support/snippets.ts"
 
 /** For Node's own modules, and for CommonJS modules in a bundle of ES modules. */
@@ -74,6 +78,42 @@ describe("the package, installed from its tarball into an empty project", () => 
     const { output, status } = await runIn(env, project, binary, "tenants")
     assert.deepStrictEqual([status, output.trim().split("\n").length], [2, 1], output)
     assert.include(output, "set DATABASE_URL")
+  })
+
+  it("shows the help of the command line with npx, and serves the inspector from the package", async () => {
+    const help = await succeed(project, "npx", "--no-install", "eventsourcing", "--help")
+    for (const command of ["migrate", "doctor", "inspect"])
+      assert.match(help, new RegExp(`^ +${command} `, "m"))
+    const server = servers[0] ?? assert.fail("no server")
+    const scope = Effect.runSync(Scope.make())
+    try {
+      const { owner } = await Effect.runPromise(Scope.provide(server.freshDatabase, scope))
+      const child = spawn(
+        process.execPath,
+        [Path.join("node_modules", packageName, "dist/cli/main.js"), "inspect", "--json"],
+        {
+          cwd: project,
+          env: { ...process.env, DATABASE_URL: urlOf(owner) },
+          stdio: ["ignore", "pipe", "pipe"]
+        }
+      )
+      const exited = new Promise<number | null>((resolve) => child.once("exit", resolve))
+      let errors = ""
+      child.stderr.on("data", (part: Buffer) => (errors += part.toString()))
+      const printed = await new Promise<string>((resolve, reject) => {
+        child.stdout.once("data", (part: Buffer) => resolve(part.toString()))
+        child.once("exit", () => reject(new Error(errors)))
+      })
+      const { origin, pathname } = new URL((JSON.parse(printed) as { readonly url: string }).url)
+      const get = async (file: string) => (await fetch(`${origin}${pathname}${file}`)).text()
+      assert.include(await get(""), "page.js")
+      assert.isAbove((await get("page.js")).length, 50_000)
+      assert.isAbove((await get("page.css")).length, 1000)
+      child.kill("SIGINT")
+      assert.strictEqual(await exited, 130, errors)
+    } finally {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
   })
 
   it("contains the SQL files in its code, equal to those in its folder", async () => {

@@ -12,6 +12,7 @@ import { deadLetters } from "./commands/deadLetters.ts"
 import { doctor } from "./commands/doctor.ts"
 import { erase } from "./commands/erase.ts"
 import { forget } from "./commands/forget.ts"
+import { inspect } from "./commands/inspect.ts"
 import { migrate } from "./commands/migrate.ts"
 import { move } from "./commands/move.ts"
 import { projections } from "./commands/projections.ts"
@@ -60,7 +61,8 @@ const commandsOf = (program: Program) =>
     move(program),
     erase(program),
     forget(program),
-    audit(program)
+    audit(program),
+    inspect(program)
   ] as const
 
 /**

@@ -66,7 +66,7 @@ describe("docs/command-line.md", () => {
         assert.include(page, flag)
       }
       // Flags in the text exist, in one command or another.
-      const helps = yield* Effect.forEach(["tail", "erase", "verify"], (command) =>
+      const helps = yield* Effect.forEach(["tail", "erase", "verify", "inspect"], (command) =>
         runCommand(Cli.make(), [command, "--help"])
       )
       const all = helps.map((help) => help.stdout).join("\n")
