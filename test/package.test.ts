@@ -85,7 +85,7 @@ describe("the package, installed from its tarball into an empty project", () => 
     for (const command of ["migrate", "doctor", "inspect"])
       assert.match(help, new RegExp(`^ +${command} `, "m"))
     const server = servers[0] ?? assert.fail("no server")
-    const scope = Effect.runSync(Scope.make())
+    const scope = Scope.makeUnsafe()
     try {
       const { owner } = await Effect.runPromise(Scope.provide(server.freshDatabase, scope))
       const child = spawn(

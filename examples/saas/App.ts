@@ -9,15 +9,21 @@ import {
   ProjectionRunner,
   ProjectionManager,
   Repository,
+  Telemetry,
   TenantRegistry
 } from "effect-eventsourcing"
 import { CorrelationId, TenantMiddleware, type TenantResolver } from "effect-eventsourcing/http"
+import { Inspector } from "effect-eventsourcing/inspector"
+import { Actions, Operations } from "effect-eventsourcing/operations"
 import { PgMigrator, PgStorage } from "effect-eventsourcing/pg"
 import { HttpRouter, HttpServer } from "effect/http"
-import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import { HttpApiBuilder } from "effect/http-api"
+import { PrometheusMetrics } from "effect/observability"
 import type { SqlClient, SqlError } from "effect/sql"
 import { Api } from "./Api.ts"
+import * as Docs from "./Docs.ts"
 import * as Handlers from "./Handlers.ts"
+import { Order } from "./Order.ts"
 import * as OrderTable from "./OrderTable.ts"
 import * as Server from "./Server.ts"
 
@@ -42,22 +48,39 @@ type Services =
   | Repository.Repository
   | SqlClient.SqlClient
 
-/** The endpoints, their description at `/openapi.json`, and a page to try them at `/docs`. */
-const Routes = Layer.unwrap(
-  Effect.map(Effect.context<Services>(), (services) =>
-    Layer.mergeAll(
-      HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
-      HttpApiScalar.layer(Api, { path: "/docs", scalar: { withDefaultFonts: false } }),
-      CorrelationId.layer
-    ).pipe(Layer.provide(Handlers.layer), HttpRouter.provideRequest(Layer.succeedContext(services)))
-  )
-).pipe(Layer.provide(TenantMiddleware.layer), Layer.provide(HttpServer.layerServices))
+/** The endpoints, their description at `/openapi.json`, and a page to try them at `/docs`, with tokens to choose from. */
+const endpoints = (tokens: ReadonlyArray<Docs.Token>) =>
+  Layer.unwrap(
+    Effect.map(Effect.context<Services>(), (services) =>
+      Layer.mergeAll(
+        HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
+        Docs.layer(Api, tokens),
+        CorrelationId.layer
+      ).pipe(Layer.provide(Handlers.layer), HttpRouter.provideRequest(Layer.succeedContext(services)))
+    )
+  ).pipe(Layer.provide(TenantMiddleware.layer), Layer.provide(HttpServer.layerServices))
+
+/** `GET /metrics` for Prometheus. No metric has a tenant. */
+const Metrics = PrometheusMetrics.layerHttp({ metricNameMapper: Telemetry.prometheusName })
+
+const Operating = Layer.merge(
+  Operations.layer({ aggregates: [Order], projections: [OrderTable.OrderTable] }),
+  Actions.layer({ projections: [OrderTable.OrderTable] })
+)
+
+/** The inspector at `/inspector/`, for the operator who has the token of the session. */
+const inspector = ({ authorize, routes }: Inspector.Session) =>
+  Layer.merge(Inspector.layer({ path: "/inspector", authorize }).pipe(Layer.provide(Operating)), routes)
 
 /** The running service, the registry of its tenants, and their events. */
 export const layer = <E1, E2>(options: {
   readonly port: number
   readonly database: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E1>
   readonly resolver: Layer.Layer<TenantResolver.TenantResolver, E2>
+  /** Tokens to choose from on the page. Default: none. */
+  readonly tokens?: ReadonlyArray<Docs.Token>
+  /** The way into the inspector. Default: there is no inspector. */
+  readonly session?: Inspector.Session
 }): Layer.Layer<
   Server.Server | TenantRegistry.TenantRegistry | EventStore.EventStore,
   | E1
@@ -68,7 +91,16 @@ export const layer = <E1, E2>(options: {
   | ProjectionError.ProjectionRefused
   | SqlError.SqlError
 > =>
-  Server.layer(HttpRouter.toHttpEffect(Routes), options).pipe(
+  Server.layer(
+    HttpRouter.toHttpEffect(
+      Layer.mergeAll(
+        endpoints(options.tokens ?? []),
+        Metrics,
+        options.session === undefined ? Layer.empty : inspector(options.session)
+      )
+    ),
+    options
+  ).pipe(
     Layer.merge(Runner),
     Layer.provideMerge(Store),
     Layer.provide(PgMigrator.layer),

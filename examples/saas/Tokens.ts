@@ -53,6 +53,12 @@ export const sign = (tenantId: Tenant.TenantId, actor: string): Effect.Effect<st
     )
   )
 
+/** A token of each shop, by its name. */
+export const ofShops: Effect.Effect<ReadonlyArray<{ readonly name: string; readonly token: string }>> =
+  Effect.forEach(shops, ({ name, tenantId }) =>
+    Effect.map(sign(tenantId, "ada"), (token) => ({ name, token }))
+  )
+
 /** Accepts the tokens that {@link sign} makes. */
 export const layerDevelopment: Layer.Layer<
   TenantResolver.TenantResolver,

@@ -8,6 +8,7 @@
 import type { PgClient } from "@effect/sql-pg"
 import { Cause, Console, Effect, Exit, type Layer, Redacted, Schema } from "effect"
 import { Tenant, TenantRegistry } from "effect-eventsourcing"
+import { Inspector } from "effect-eventsourcing/inspector"
 import { PgEmbedded, PgServer } from "effect-eventsourcing/pg"
 import type { SqlClient, SqlError } from "effect/sql"
 import * as App from "./App.ts"
@@ -59,8 +60,10 @@ curl -s ${url}/audit -H "$AUTH"`
     })
   )
 
-const printCalls = Effect.fnUntraced(function* (url: string) {
+const printCalls = Effect.fnUntraced(function* (url: string, session: Inspector.Session | undefined) {
   yield* Console.log(`Listening on ${url}: try it on ${url}/docs, or with curl`)
+  if (session !== undefined)
+    yield* Console.log(`Inspector, for one browser: ${url}/inspector/#token=${session.token}`)
   if (!Tokens.isConfigured(environment)) {
     yield* Console.log("(with a development key: refused when NODE_ENV is production)")
     for (const lines of yield* curlLines(url)) yield* Console.log(lines)
@@ -70,15 +73,24 @@ const printCalls = Effect.fnUntraced(function* (url: string) {
 
 const program = Effect.gen(function* () {
   const registered = yield* tenants
+  const resolver = yield* Tokens.resolverFrom(environment)
+  // With the development key alone: in production give operators a credential of your own.
+  const session = Tokens.isConfigured(environment)
+    ? undefined
+    : yield* Inspector.session({
+        path: "/inspector",
+        access: { actor: "operator", tenants: "all", payloads: "masked", may: "act" }
+      })
   const service = App.layer({
     port: yield* port,
     database,
-    resolver: yield* Tokens.resolverFrom(environment)
+    resolver,
+    ...(session === undefined ? {} : { session, tokens: yield* Tokens.ofShops })
   })
   return yield* Effect.gen(function* () {
     const registry = yield* TenantRegistry.TenantRegistry
     yield* Effect.forEach(registered, registry.provision, { discard: true })
-    yield* printCalls((yield* Server.Server).url)
+    yield* printCalls((yield* Server.Server).url, session)
     return yield* Effect.never
   }).pipe(Effect.provide(service))
 }).pipe(

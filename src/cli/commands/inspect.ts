@@ -36,7 +36,7 @@ export const inspect = (program: Program) =>
         const { actor } = yield* checkedOperator("inspect")
         const may = flags.allowActions ? "act" : "look"
         const { servePage } = yield* Effect.promise(() => import("../servePage.ts"))
-        yield* Effect.gen(function* () {
+        return yield* Effect.gen(function* () {
           const url = yield* servePage({
             port: flags.listen,
             access: { actor, tenants: "all", payloads: flags.payloads, may }
