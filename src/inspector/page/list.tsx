@@ -1,7 +1,8 @@
 /** A long list as a table of which only the visible rows exist. */
-import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core"
+import { observeElementRect, Virtualizer, type VirtualizerOptions } from "@tanstack/virtual-core"
 import type { ComponentChildren, JSX } from "preact"
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
+import { ScaledScroll } from "./scaledScroll.ts"
 
 /** Height of a row in pixels. */
 const rowHeight = 32
@@ -11,14 +12,30 @@ const useVirtual = (count: number) => {
   const scroller = useRef<HTMLDivElement>(null)
   const [, draw] = useState(0)
   const instance = useRef<Virtualizer<HTMLDivElement, Element>>(undefined)
-  const options = {
+  const scrolling = useRef<ScaledScroll>(undefined)
+  scrolling.current ??= new ScaledScroll()
+  const scroll = scrolling.current
+  scroll.total = count * rowHeight
+  /** The shift of the rows that are drawn. */
+  const shift = useRef(0)
+  shift.current = scroll.shift
+  const options: VirtualizerOptions<HTMLDivElement, Element> = {
     count,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
     overscan: 8,
-    scrollToFn: elementScroll,
+    scrollToFn: (offset, _options, { scrollElement }) => {
+      if (scrollElement !== null) scroll.goTo(scrollElement, offset)
+    },
     observeElementRect,
-    observeElementOffset,
+    observeElementOffset: ({ scrollElement }, listener) =>
+      scrollElement === null
+        ? undefined
+        : scroll.observe(scrollElement, (offset) => {
+            listener(offset, false)
+            // The rows may be the same elsewhere. Otherwise the list is drawn if its rows change.
+            if (shift.current !== scroll.shift) draw((drawn) => drawn + 1)
+          }),
     onChange: () => draw((drawn) => drawn + 1)
   }
   instance.current ??= new Virtualizer<HTMLDivElement, Element>(options)
@@ -26,7 +43,7 @@ const useVirtual = (count: number) => {
   virtual.setOptions(options)
   useLayoutEffect(() => virtual._didMount(), [virtual])
   useLayoutEffect(() => virtual._willUpdate())
-  return { scroller, virtual }
+  return { scroller, scroll, virtual }
 }
 
 /** A column. */
@@ -66,7 +83,7 @@ export const List = <A,>({
   /** Called with the visible rows. */
   readonly onRange: (first: number, last: number) => void
 }): JSX.Element => {
-  const { scroller, virtual } = useVirtual(count)
+  const { scroll, scroller, virtual } = useVirtual(count)
   const items = virtual.getVirtualItems()
   const first = items[0]?.index ?? 0
   const last = items.at(-1)?.index ?? 0
@@ -84,7 +101,7 @@ export const List = <A,>({
         </div>
       </div>
       <div ref={scroller} class="scroller" role="rowgroup" tabIndex={0} onKeyDown={onKey}>
-        <div class="rows" style={{ height: `${virtual.getTotalSize()}px` }}>
+        <div class="rows" style={{ height: `${scroll.height}px` }}>
           {items.map(({ index, key, start }) => {
             const data = row(index)
             return (
@@ -94,7 +111,7 @@ export const List = <A,>({
                 aria-rowindex={index + 2}
                 data-index={index}
                 class="row"
-                style={{ gridTemplateColumns: template, transform: `translateY(${start}px)` }}
+                style={{ gridTemplateColumns: template, transform: `translateY(${start + scroll.shift}px)` }}
               >
                 {data === undefined ? (
                   <span role="cell" aria-colspan={columns.length}>

@@ -26,7 +26,7 @@ const accessOf = (name: string | undefined, a: Tenant.TenantId): OperatorAccess.
 }
 
 /** Serves the inspector of a store, and also one with a session at `/local`. */
-const serveInspector = (
+export const serveInspector = (
   services: Layer.Layer<Operations.Operations | Actions.Actions>,
   authorize: OperatorAccess.Authorize
 ) =>

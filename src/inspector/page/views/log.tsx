@@ -1,6 +1,6 @@
 /** The log of a tenant: any of its positions, filters, and live. */
 import type { JSX } from "preact"
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect, useState } from "preact/hooks"
 import type { LogPage } from "../../../operations/Looks.ts"
 import { follow, get, payloads, personal, type Query } from "../api.ts"
 import { Detail, type Event, eventColumns } from "../events.tsx"
@@ -8,6 +8,7 @@ import { List } from "../list.tsx"
 import { useLook, usePages } from "../look.ts"
 import { Failure, Note, fieldOf, type Submit } from "../parts.tsx"
 import { goTo, linkTo, place } from "../route.ts"
+import { WholeLog } from "../wholeLog.ts"
 
 type Page = typeof LogPage.Encoded
 
@@ -38,46 +39,27 @@ const pageSize = 200
 
 /** Rows of the whole log by position, fetched where they are visible. */
 const useWhole = (tenant: string, head: number) => {
-  const pages = useRef(new Map<number, ReadonlyMap<number, Event> | "asked">())
+  const [log] = useState(() => new WholeLog(tenant))
   const [, draw] = useState(0)
-  const pageOf = (position: number) => Math.floor((position - 1) / pageSize)
-  const ask = (page: number) => {
-    const known = pages.current
-    if (page < 0 || known.has(page)) return
-    known.set(page, "asked")
-    get<Page>(`/tenants/${tenant}/log`, {
-      direction: "forwards",
-      from: page * pageSize + 1,
-      limit: pageSize
-    }).then(
-      ({ events }) => {
-        known.set(page, new Map(events.map((event) => [event.position, event])))
-        // Pages far away are dropped, so that a long scroll does not fill the memory.
-        for (const other of known.keys()) if (Math.abs(other - page) > 50) known.delete(other)
-        draw((drawn) => drawn + 1)
-      },
-      () => known.delete(page)
-    )
-  }
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
+  useEffect(() => {
+    log.onChange = () => draw((drawn) => drawn + 1)
+    return () => log.stop()
+  }, [log])
   return {
-    row: (index: number) => {
-      const page = pages.current.get(pageOf(head - index))
-      return page === undefined || page === "asked" ? undefined : page.get(head - index)
-    },
-    /** Asks when the scrolling pauses, so that a fling past thousands of pages asks for one. */
-    onRange: (first: number, last: number) => {
-      clearTimeout(timer.current)
-      timer.current = setTimeout(() => {
-        for (let page = pageOf(head - last); page <= pageOf(head - first); page++) ask(page)
-      }, 60)
-    }
+    error: log.error,
+    row: (index: number) => log.at(head - index),
+    onRange: (first: number, last: number) => log.want(head - last, head - first)
   }
 }
 
 const Whole = ({ head, tenant }: { readonly tenant: string; readonly head: number }): JSX.Element => {
-  const { onRange, row } = useWhole(tenant, head)
-  return <List label="Log" count={head} columns={eventColumns(tenant)} row={row} onRange={onRange} />
+  const { error, onRange, row } = useWhole(tenant, head)
+  return (
+    <>
+      <Failure of={error} />
+      <List label="Log" count={head} columns={eventColumns(tenant)} row={row} onRange={onRange} />
+    </>
+  )
 }
 
 const Filtered = ({ filter, tenant }: { readonly tenant: string; readonly filter: Query }): JSX.Element => {
