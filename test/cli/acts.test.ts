@@ -196,7 +196,31 @@ for (const server of servers)
         const broken = yield* run(["verify", "--tenant", id])
         assert.strictEqual(broken.exitCode, Cli.exitCodes.findings)
         assert.match(broken.stderr, /position 3/)
-        assert.strictEqual((yield* run(["verify", "--all"])).exitCode, Cli.exitCodes.findings)
+        // The chains of others are proven nevertheless, and each proof is on record with its outcome.
+        const sound = tenant(16)
+        yield* open(sound, "a")
+        yield* chained(sound)
+        yield* open(sound, "d")
+        const all = yield* run(["verify", "--all"])
+        assert.strictEqual(all.exitCode, Cli.exitCodes.findings)
+        assert.match(all.stderr, /1 of 2 chains.*position 3/)
+        for (const [verifiedOne, status] of [
+          [id, "failed"],
+          [sound, "succeeded"]
+        ] as const) {
+          const { stdout } = yield* run([
+            "audit",
+            "--tenant",
+            verifiedOne,
+            "--operation",
+            "Actions.verify",
+            "--limit",
+            "1",
+            "--json"
+          ])
+          const { accesses } = Schema.decodeSync(Schema.fromJsonString(Audited))(stdout)
+          assert.strictEqual(accesses[0]?.outcome?.status, status)
+        }
         assert.strictEqual((yield* run(["verify"])).exitCode, Cli.exitCodes.usage)
       })
     )
