@@ -1,7 +1,8 @@
 /** Any place of a log, fetched in pages. */
-import type { LogPage } from "../../operations/Looks.ts"
+import type { EventView, LogPage } from "../../operations/Looks.ts"
 import { get } from "./api.ts"
-import type { Event } from "./events.tsx"
+
+type Event = typeof EventView.Encoded
 
 /** Number of positions of a page: the rows of a screen fit, and its answer is read within a frame. */
 const pageSize = 100
