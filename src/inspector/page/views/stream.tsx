@@ -1,6 +1,6 @@
 /** One stream: its events, and the state at each version with the difference to the one before. */
 import type { JSX } from "preact"
-import { useEffect } from "preact/hooks"
+import { useLayoutEffect } from "preact/hooks"
 import type { StateView, StreamPage } from "../../../operations/Looks.ts"
 import { Detail } from "../events.tsx"
 import { useLook } from "../look.ts"
@@ -19,7 +19,8 @@ const Stepper = ({
   readonly latest: number
   readonly onStep: (version: number) => void
 }): JSX.Element => {
-  useEffect(() => {
+  // Before the version is seen: the next key goes on from it.
+  useLayoutEffect(() => {
     const step = (event: KeyboardEvent) => {
       if (event.target instanceof Element && event.target.matches("input, select, textarea")) return
       if (event.key === "[" && version > 0) onStep(version - 1)
