@@ -2,7 +2,7 @@
 import { Clock, Effect, Metric } from "effect"
 import { type Envelope, envelopesOf, forgottenText, hasEnvelopes, replaceEnvelopes } from "./envelope.ts"
 import type { Keyring, Keys } from "./keyring.ts"
-import type { OpenedEvent, OpenedEvents } from "./openedEvents.ts"
+import type { OpenedEvents } from "./openedEvents.ts"
 import { fieldPlace, type Sealer } from "./sealer.ts"
 import type { TenantId } from "../domain/Tenant.ts"
 import { SealBroken, StorageUnavailable } from "../driver/StoreError.ts"
@@ -14,22 +14,24 @@ export interface SealedRow {
   readonly eventId?: string | undefined
 }
 
-/** A row with sealed fields. */
+/** A row whose sealed fields are to be opened. */
 interface Sealed {
   readonly index: number
   readonly eventId: string
   readonly payload: string
   readonly envelopes: ReadonlyArray<Envelope>
-  /** The same event, opened before. Its envelopes are not read then. */
-  readonly before: OpenedEvent | undefined
 }
+
+/** A row with an opened payload, and with the stored one if its readers need that. */
+export type WithPayload<Row> = (row: Row, payload: string, stored: string) => Row
 
 /** Opens rows of one tenant. Rows without sealed fields stay the same objects. */
 export type OpenRows = <Row extends SealedRow>(
   operation: string,
   tenantId: TenantId,
-  rows: ReadonlyArray<Row>
-) => Effect.Effect<ReadonlyArray<Row & { readonly storedPayload?: string | undefined }>, StorageUnavailable>
+  rows: ReadonlyArray<Row>,
+  withPayload: WithPayload<Row>
+) => Effect.Effect<ReadonlyArray<Row>, StorageUnavailable>
 
 /** True if one of the rows has sealed fields. */
 export const anySealed = (rows: ReadonlyArray<SealedRow>): boolean => {
@@ -37,37 +39,19 @@ export const anySealed = (rows: ReadonlyArray<SealedRow>): boolean => {
   return false
 }
 
-const none: ReadonlyArray<Envelope> = []
-
-/** The rows with sealed fields, and the ids of their keys. The id of an event whose envelopes are damaged, as text. */
-const sealedOf = (
-  rows: ReadonlyArray<SealedRow>,
-  keyIds: Set<string>,
-  openedBefore: (eventId: string, stored: string) => OpenedEvent | undefined
-): Array<Sealed> | string => {
-  const found: Array<Sealed> = []
-  let index = -1
-  for (const { eventId = "", payload } of rows) {
-    index++
-    if (!hasEnvelopes(payload)) continue
-    const before = openedBefore(eventId, payload)
-    if (before !== undefined) {
-      for (const keyId of before.keyIds) keyIds.add(keyId)
-      found.push({ index, eventId, payload, envelopes: none, before })
-      continue
-    }
-    const envelopes = envelopesOf(payload)
-    if (envelopes === undefined) return eventId
-    for (const { keyId } of envelopes) keyIds.add(keyId)
-    found.push({ index, eventId, payload, envelopes, before })
-  }
-  return found
+/** A row with its sealed fields. Undefined if its envelopes are damaged. */
+const sealedAt = (index: number, { eventId = "", payload }: SealedRow): Sealed | undefined => {
+  const envelopes = envelopesOf(payload)
+  return envelopes && { index, eventId, payload, envelopes }
 }
 
-const hasAll = (keys: Keys, keyIds: ReadonlyArray<string>): boolean => {
+const hasAll = (keys: Keys, keyIds: Iterable<string>): boolean => {
   for (const keyId of keyIds) if (typeof keys.get(keyId) !== "object") return false
   return true
 }
+
+const sameIds = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
+  left.length === right.length && left.every((id, index) => id === right[index])
 
 export const makeOpenRows = (keyring: Keyring, sealer: Sealer, openedEvents: OpenedEvents): OpenRows => {
   /** The texts of fields. Undefined if one of them does not open. */
@@ -115,45 +99,72 @@ export const makeOpenRows = (keyring: Keyring, sealer: Sealer, openedEvents: Ope
   const open = Effect.fnUntraced(function* <Row extends SealedRow>(
     operation: string,
     tenantId: TenantId,
-    rows: ReadonlyArray<Row>
+    rows: ReadonlyArray<Row>,
+    withPayload: WithPayload<Row>
   ) {
-    const broken = (eventId: string): StorageUnavailable =>
+    const broken = (eventId = ""): StorageUnavailable =>
       new StorageUnavailable({
         reason: new SealBroken({ operation, tenantId, subject: `event ${eventId}` })
       })
     const now = yield* Clock.currentTimeMillis
+    const opened = rows.slice()
+    const sealed: Array<Sealed> = []
     const keyIds = new Set<string>()
-    const sealed = sealedOf(rows, keyIds, (eventId, stored) =>
-      openedEvents.get(tenantId, eventId, stored, now)
-    )
-    if (typeof sealed === "string") return yield* broken(sealed)
+    // Events that were opened before get their texts while they are looked at, which are used only with valid keys.
+    const before = openedEvents.of(tenantId, now)
+    const openedBefore: Array<number> = []
+    const keysBefore = new Set<string>()
+    let lastKeys: ReadonlyArray<string> | undefined
+    for (let index = 0; index < rows.length; index++) {
+      const row = rows[index]
+      if (row === undefined || !hasEnvelopes(row.payload)) continue
+      const event = before(row.eventId ?? "", row.payload)
+      if (event === undefined) {
+        const found = sealedAt(index, row)
+        if (found === undefined) return yield* broken(row.eventId)
+        for (const { keyId } of found.envelopes) keyIds.add(keyId)
+        sealed.push(found)
+        continue
+      }
+      openedBefore.push(index)
+      opened[index] = withPayload(row, event.payload, row.payload)
+      // Events in succession often have the same list.
+      if (event.keyIds === lastKeys) continue
+      lastKeys = event.keyIds
+      for (const keyId of lastKeys) keysBefore.add(keyId)
+    }
+    for (const keyId of keysBefore) keyIds.add(keyId)
     // Behind the page: a subject that was forgotten before the page was asked for is known from here on.
     const number = yield* keyring.confirm(tenantId)
     const keys = yield* keyring.byId(operation, tenantId, keyIds)
-    const opened: Array<Row & { readonly storedPayload?: string | undefined }> = [...rows]
+    if (!hasAll(keys, keysBefore))
+      for (const index of openedBefore) {
+        const row = rows[index]
+        const found = row && sealedAt(index, row)
+        if (found === undefined) return yield* broken(row?.eventId)
+        sealed.push(found)
+      }
     let forgotten = 0
-    for (const { before, envelopes, eventId, index, payload: stored } of sealed) {
+    let kept: ReadonlyArray<string> = []
+    for (const { envelopes, eventId, index, payload: stored } of sealed) {
       const row = rows[index]
       if (row === undefined) continue
-      if (before !== undefined && hasAll(keys, before.keyIds)) {
-        opened[index] = { ...row, payload: before.payload, storedPayload: stored }
-        continue
-      }
-      const fields = before === undefined ? envelopes : (envelopesOf(stored) ?? none)
       const texts =
-        textsNow(tenantId, eventId, fields, keys) ?? (yield* textsOf(tenantId, eventId, fields, keys))
+        textsNow(tenantId, eventId, envelopes, keys) ?? (yield* textsOf(tenantId, eventId, envelopes, keys))
       if (texts === undefined) return yield* broken(eventId)
-      const payload = replaceEnvelopes(stored, fields, texts)
-      opened[index] = { ...row, payload, storedPayload: stored }
-      const ofRow = fields.map(({ keyId }) => keyId)
+      const payload = replaceEnvelopes(stored, envelopes, texts)
+      opened[index] = withPayload(row, payload, stored)
+      const ofRow = envelopes.map(({ keyId }) => keyId)
       if (!hasAll(keys, ofRow)) for (const keyId of ofRow) forgotten += hasAll(keys, [keyId]) ? 0 : 1
       // An answer of before a forgetting is not kept.
-      else if (keyring.knownForgotten(tenantId) === number)
-        openedEvents.set(tenantId, eventId, { stored, payload, keyIds: ofRow }, now)
+      else if (keyring.knownForgotten(tenantId) === number) {
+        if (!sameIds(kept, ofRow)) kept = ofRow
+        openedEvents.set(tenantId, eventId, { stored, payload, keyIds: kept }, now)
+      }
     }
     if (forgotten > 0) yield* Metric.update(forgottenOpened, forgotten)
     return opened
   })
-  return (operation, tenantId, rows) =>
-    anySealed(rows) ? open(operation, tenantId, rows) : Effect.succeed(rows)
+  return (operation, tenantId, rows, withPayload) =>
+    anySealed(rows) ? open(operation, tenantId, rows, withPayload) : Effect.succeed(rows)
 }

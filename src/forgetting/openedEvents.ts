@@ -45,12 +45,17 @@ export class OpenedEvents {
     this.limits = limits
   }
 
-  get(tenantId: TenantId, eventId: string, stored: string, now: number): OpenedEvent | undefined {
-    const recent = this.recent.get(tenantId)?.get(eventId)
-    const event = recent ?? this.former.get(tenantId)?.get(eventId)
-    if (event === undefined || event.stored !== stored || event.expiresAt <= now) return undefined
-    if (recent === undefined) this.add(tenantId, eventId, event, now)
-    return event
+  /** Finds events of a tenant at a time. */
+  of(tenantId: TenantId, now: number): (eventId: string, stored: string) => OpenedEvent | undefined {
+    const { former, recent } = this
+    const [ofRecent, ofFormer] = [recent.get(tenantId), former.get(tenantId)]
+    return (eventId, stored) => {
+      const found = ofRecent?.get(eventId)
+      const event = found ?? ofFormer?.get(eventId)
+      if (event === undefined || event.stored !== stored || event.expiresAt <= now) return undefined
+      if (found === undefined) this.add(tenantId, eventId, event, now)
+      return event
+    }
   }
 
   set(tenantId: TenantId, eventId: string, event: Omit<OpenedEvent, "expiresAt">, now: number): void {

@@ -270,18 +270,18 @@ export const streamPage = (
     const payloads = texts === null ? undefined : split(texts, events)
     if (eventTypes === undefined || payloads === undefined || schemaVersions === null) return undefined
     const idsOfRows = eventIds ? idTexts(ids) : ""
+    // The same types in succession are the same text, because finding others in maps takes longer.
+    let eventType = ""
     for (let index = 0; index < events; index++) {
-      const content: EventContent = {
-        version: firstVersion + index,
-        eventType: eventTypes[index] ?? "",
-        schemaVersion: schemaVersions[index] ?? 0,
-        payload: payloads[index] ?? ""
-      }
-      rows.push(
-        eventIds
-          ? { ...content, eventId: idsOfRows.slice(index * uuidLength, (index + 1) * uuidLength) }
-          : content
-      )
+      const ofEvent = eventTypes[index]
+      if (ofEvent !== undefined && ofEvent !== eventType) eventType = ofEvent
+      const version = firstVersion + index
+      const schemaVersion = schemaVersions[index] ?? 0
+      const payload = payloads[index] ?? ""
+      if (eventIds) {
+        const eventId = idsOfRows.slice(index * uuidLength, (index + 1) * uuidLength)
+        rows.push({ version, eventType, schemaVersion, payload, eventId })
+      } else rows.push({ version, eventType, schemaVersion, payload })
     }
     firstEventId ??= idTexts(ids.subarray(0, 16))
     last = {

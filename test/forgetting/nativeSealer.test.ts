@@ -103,19 +103,19 @@ describe("opened events", () => {
   it("are found by tenant, id and text, for their age", () => {
     const events = new OpenedEvents({ opened: 1000, ageMillis: 100 })
     events.set(tenant, "e", event("sealed"), 0)
-    assert.containSubset(events.get(tenant, "e", "sealed", 99), event("sealed"))
-    assert.isUndefined(events.get(tenant, "e", "sealed", 100))
-    assert.isUndefined(events.get(tenant, "e", "other", 1))
-    assert.isUndefined(events.get(tenant, "f", "sealed", 1))
-    assert.isUndefined(events.get(other, "e", "sealed", 1))
+    assert.containSubset(events.of(tenant, 99)("e", "sealed"), event("sealed"))
+    assert.isUndefined(events.of(tenant, 100)("e", "sealed"))
+    assert.isUndefined(events.of(tenant, 1)("e", "other"))
+    assert.isUndefined(events.of(tenant, 1)("f", "sealed"))
+    assert.isUndefined(events.of(other, 1)("e", "sealed"))
   })
 
   it("are dropped with their tenant, and others stay", () => {
     const events = new OpenedEvents({ opened: 1000, ageMillis: 100 })
     for (const tenantId of [tenant, other]) events.set(tenantId, "e", event("sealed"), 0)
     events.forget(tenant)
-    assert.isUndefined(events.get(tenant, "e", "sealed", 1))
-    assert.isDefined(events.get(other, "e", "sealed", 1))
+    assert.isUndefined(events.of(tenant, 1)("e", "sealed"))
+    assert.isDefined(events.of(other, 1)("e", "sealed"))
   })
 
   it("are bounded by their characters, and those in use stay", () => {
@@ -123,17 +123,17 @@ describe("opened events", () => {
     events.set(tenant, "used", event("sealed"), 0)
     for (let n = 0; n < 200; n++) {
       events.set(tenant, `e${n}`, event("sealed"), 0)
-      assert.isDefined(events.get(tenant, "used", "sealed", 1))
+      assert.isDefined(events.of(tenant, 1)("used", "sealed"))
     }
-    const kept = Array.from({ length: 200 }, (_, n) => events.get(tenant, `e${n}`, "sealed", 1)).filter(
+    const kept = Array.from({ length: 200 }, (_, n) => events.of(tenant, 1)(`e${n}`, "sealed")).filter(
       (one) => one !== undefined
     )
     assert.isAtLeast(kept.length, 25)
     assert.isAtMost(kept.length * 16, 1000)
     events.set(tenant, "large", event("sealed", 600), 0)
-    assert.isUndefined(events.get(tenant, "large", "sealed", 1))
+    assert.isUndefined(events.of(tenant, 1)("large", "sealed"))
     const none = new OpenedEvents({ opened: 0, ageMillis: 100 })
     none.set(tenant, "e", event("sealed"), 0)
-    assert.isUndefined(none.get(tenant, "e", "sealed", 1))
+    assert.isUndefined(none.of(tenant, 1)("e", "sealed"))
   })
 })
