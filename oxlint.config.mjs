@@ -9,6 +9,7 @@ export const rooms = [
   "inspector",
   "operations",
   "http",
+  "fleet",
   "lifecycle",
   "forgetting",
   "projection",

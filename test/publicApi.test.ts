@@ -4,6 +4,7 @@ import * as Root from "effect-eventsourcing"
 import * as Http from "effect-eventsourcing/http"
 import * as Cli from "effect-eventsourcing/cli"
 import * as Cluster from "effect-eventsourcing/cluster"
+import * as Fleet from "effect-eventsourcing/fleet"
 import * as Inspector from "effect-eventsourcing/inspector"
 import * as Operations from "effect-eventsourcing/operations"
 import * as Pg from "effect-eventsourcing/pg"
@@ -17,6 +18,7 @@ const http: Entry = [Http, "../src/http/"]
 const cli: Entry = [Cli, "../src/cli/"]
 const inspector: Entry = [Inspector, "../src/inspector/"]
 const cluster: Entry = [Cluster, "../src/cluster/"]
+const fleet: Entry = [Fleet, "../src/fleet/"]
 const operations: Entry = [Operations, "../src/operations/"]
 const pg: Entry = [Pg, "../src/pg/"]
 const testing: Entry = [Testing, "../src/testing/"]
@@ -143,6 +145,14 @@ describe("the public API", () => {
     )
   })
 
+  it("of ./fleet is this", () => {
+    expect(describeEntry(fleet)).toMatchInlineSnapshot(`
+      "FleetLoad: Capacity FleetLoad PlacementLoad Resource TenantLoad emptyPlacement fill resources scarcest | Capacity FleetLoad Placement PlacementLoad Resource TenantLoad Use
+      FleetPlan: FleetPlan LeftTenant MoveReason NoisyTenant PlannedMove Rate assumedRate describe make print | Options Wanted
+      FleetPolicy: NoPlace byTier leastLoaded pinned | FleetPolicy NewTenant"
+    `)
+  })
+
   it("of ./operations is this", () => {
     expect(describeEntry(operations)).toMatchInlineSnapshot(`
       "Actions: Actions layer | ActionError ExportOptions OnTenant Options Storages
@@ -159,7 +169,7 @@ describe("the public API", () => {
 
   it("of ./pg is this", () => {
     expect(describeEntry(pg)).toMatchInlineSnapshot(`
-      "PgCheck: IsolationImpaired SchemaOutdated SettingsIncomplete isolation personalData schema settings | PersonalDataOutside
+      "PgCheck: IsolationImpaired PrivilegedLogin SchemaOutdated SettingsIncomplete isolation login personalData schema settings | PersonalDataOutside
       PgDoctor: Finding Severity examine finder leaksOf
       PgEmbedded: DataDirectoryInUse DataDirectoryUnusable PgliteNotInstalled PgliteStartFailed layer layerWith make | Options PgEmbeddedError
       PgKeyVault: layer layerMigrations migrate | Options
