@@ -8533,6 +8533,7 @@ GRANT ALL ON FUNCTION eventsourcing.claim_projection(p_projections text[], p_ver
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_administrator;
 GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_runner;
 GRANT ALL ON FUNCTION eventsourcing.clean_session(p_ending boolean) TO eventsourcing_tenant;
@@ -8688,6 +8689,7 @@ GRANT ALL ON FUNCTION eventsourcing.is_administered() TO eventsourcing_tenant;
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.isolation_problems() FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_administrator;
 GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.isolation_problems() TO eventsourcing_tenant;
 
@@ -8702,6 +8704,7 @@ REVOKE ALL ON FUNCTION eventsourcing.keep_failure_cause(p_tenant uuid, p_project
 --
 
 REVOKE ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO eventsourcing_administrator;
 GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO eventsourcing_all_tenants;
 GRANT ALL ON FUNCTION eventsourcing.keys_without_tenant(p_tables oid[]) TO eventsourcing_tenant;
 
