@@ -149,12 +149,7 @@ export class Planner {
     const resource = scarcest(from)
     const surplus = from[resource] - (from.capacity[resource] ?? 0) * this.#settings.low
     const weight = (tenant: TenantLoad): number => (resource === "tenants" ? 1 : tenant[resource])
-    const relieving = tenants.filter(
-      (tenant) =>
-        this.#canMove(tenant) &&
-        weight(tenant) > 0 &&
-        this.#settings.wanted(tenant.tenantId).placement === undefined
-    )
+    const relieving = tenants.filter((tenant) => this.#canMove(tenant) && weight(tenant) > 0)
     const fitting = relieving.filter((tenant) => weight(tenant) <= surplus)
     const order = [
       ...fitting.toSorted((one, other) => weight(other) - weight(one) || byLoad(other, one)),

@@ -227,6 +227,27 @@ describe("a plan in numbers", () => {
     assert.deepStrictEqual(FleetPlan.make(applied(load, pinned.moves), { wanted }).noisy, [])
   })
 
+  it("uses the room that its own moves have made", () => {
+    const small = place({ eventsPerDay: 111 })
+    const load = fleet(
+      [
+        ["db-0", place({ eventsPerDay: 1000 })],
+        ["db-1", place({ eventsPerDay: 1000 })],
+        ["db-2", small],
+        ["db-3", small]
+      ],
+      [
+        tenant(0, { placement: "db-0", eventsPerDay: 100 }),
+        ...Array.from({ length: 95 }, (_, index) =>
+          tenant(index + 1, { placement: "db-1", eventsPerDay: 10 })
+        )
+      ]
+    )
+    const plan = FleetPlan.make(load, { evacuate: ["db-0"] })
+    assert.containSubset(plan.moves.at(-1), { tenantId: tenantIds(0), to: "db-1" })
+    assert.deepStrictEqual(plan.left, [])
+  })
+
   it("leaves the tenants of a placement that did not answer alone", () => {
     const load = { ...three(10, 20), missing: ["db-9"] }
     const plan = FleetPlan.make(load, { evacuate: ["db-9"] })
