@@ -377,6 +377,18 @@ for (const server of servers)
         ).pipe(Effect.provideContext(services))
         for (const [nth, [statements]] of Object.values(stuck).entries())
           yield* sql.unsafe(`do $sick$ begin ${statements(tenant(nth))}; end $sick$`)
+        // More former tenants than a page has, all before the others, and a dry run of a verification.
+        yield* sql.unsafe(`do $sick$ begin
+          insert into eventsourcing.tenants (tenant_id, status, undertaking)
+            select ('00000000-0000-4000-7000-' || lpad(to_hex(n), 12, '0'))::uuid, 'erased', jsonb_build_object('token', 't', 'erasedAt', 1,
+              'actor', 'ada', 'reason', 'contract', 'events', 1, 'lastHash', null, 'purgeFrom', 1, 'purged', true)
+            from generate_series(1, 1001) n;
+          insert into eventsourcing.cross_tenant_accesses
+              (access_id, actor, reason, operation, login, parameters, completed_at, outcome)
+            values (gen_random_uuid(), 'ada', 'look', 'Actions.verify ${tenant(0)}', 'l', '{"action": "verify", "dryRun": true}',
+              now(), '{"status": "succeeded", "changed": false, "counts": {"tenants": 1, "projections": null, "events": 1,
+                "deadLetters": null, "subjects": null, "rows": null, "bytes": null}, "details": {}}');
+        end $sick$`)
         const findings = yield* examine({}, { DATABASE_URL: urlOf(owner) })
         const finds = ([check, severity, problem, repair]: Expected, text: string) =>
           findings.some(

@@ -95,6 +95,14 @@ describe("a key vault that", () => {
         assert.instanceOf(error.reason, StoreError.KeyVaultFailed)
         assert.isTrue(error.retryable)
       }
+      // A process that knows the tenant's fences, and asks for keys only.
+      for (const silenced of ["keysOf", "currentKeys"] as const) {
+        const partly = yield* start({ ...vault, [silenced]: () => Effect.fail(silent) })
+        const attempt = silenced === "keysOf" ? read(partly, tenantId) : write(partly, tenantId)
+        const error: unknown = yield* flipped(attempt as Effect.Effect<unknown, unknown>)
+        assert.instanceOf(error, StoreError.StorageUnavailable)
+        assert.instanceOf(error.reason, StoreError.KeyVaultFailed)
+      }
       assert.deepStrictEqual(yield* read(yield* start(vault), tenantId), [plain])
     }).pipe(Effect.scoped, Effect.provide(Layer.fresh(MemoryStorage.layer)))
   )

@@ -1,5 +1,5 @@
 /** Finds work that does not go on: projections, dead letters, moves, imports, erasures, chains. */
-import { DateTime, Effect, Stream } from "effect"
+import { DateTime, Effect, Schema, Stream } from "effect"
 import { AllTenants, type TenantAdministration, type TenantId } from "../../domain/Tenant.ts"
 import * as Tenant from "../../domain/Tenant.ts"
 import { AdministrationStorage, type TenantState } from "../../driver/AdministrationStorage.ts"
@@ -161,10 +161,18 @@ const undertakings = (name: string, now: number) =>
     const operations = yield* Operations
     const storage = yield* AdministrationStorage
     const access = yield* AllTenants
-    const { tenants } = yield* operations.tenants({
-      statuses: ["importing", "moving", "moved", "erased"],
-      limit: 1000
-    })
+    // All of them, because what remains of tenants that were moved or erased stays for ever.
+    const tenants: Array<Looks.TenantSummary> = []
+    let after: Looks.TenantCursor | undefined
+    do {
+      const page = yield* operations.tenants({
+        statuses: ["importing", "moving", "moved", "erased"],
+        limit: 1000,
+        after
+      })
+      tenants.push(...page.tenants)
+      after = page.next ?? undefined
+    } while (after !== undefined)
     if (tenants.length === 0) return []
     const accessId = yield* storage.recordAccess({ ...access, operation: "doctor: states of tenants" })
     const found = yield* Effect.forEach(
@@ -184,6 +192,8 @@ const chains = finder("chains", "a change of stored events would go unnoticed")
 const verifiedWithin = 30
 const day = 86_400_000
 
+const isDryRun = Schema.is(Schema.Struct({ dryRun: Schema.Literal(true) }))
+
 /** The last verification in the record, and a tenant with a chain. */
 const verification = (name: string, now: number) =>
   Effect.gen(function* () {
@@ -191,12 +201,13 @@ const verification = (name: string, now: number) =>
     const storage = yield* AdministrationStorage
     const access = yield* AllTenants
     const { accesses } = yield* operations.accesses({ operation: "Actions.verify", limit: 100 })
-    // A broken chain is an outcome, too, and somebody has seen it.
+    // A broken chain is an outcome, too, and somebody has seen it. A dry run reads no event.
     const last =
       accesses.find(
-        ({ outcome }) =>
-          outcome?.status === "succeeded" ||
-          (outcome?.status === "failed" && outcome.error === "HashChainBroken")
+        ({ outcome, parameters }) =>
+          !isDryRun(parameters) &&
+          (outcome?.status === "succeeded" ||
+            (outcome?.status === "failed" && outcome.error === "HashChainBroken"))
       )?.accessedAt ?? null
     if (last !== null && now - last.epochMilliseconds < verifiedWithin * day) return []
     const { tenants } = yield* operations.tenants({ order: "head", statuses: ["active"], limit: examined })
