@@ -10,11 +10,25 @@ const installed = [
   "/usr/bin/google-chrome"
 ]
 
+/** Starts the unpacked browser, once another process that unpacks it has written it. */
+const launchUnpacked = async (
+  options: Parameters<typeof launcher.launch>[0],
+  attempts = 100
+): Promise<Browser> => {
+  try {
+    return await launcher.launch(options)
+  } catch (error) {
+    if (attempts === 0 || !String(error).includes("ETXTBSY")) throw error
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    return launchUnpacked(options, attempts - 1)
+  }
+}
+
 /** Starts the browser. Fails if there is none, because a test of the page without a browser shows nothing. */
 export const launch = async (): Promise<Browser> => {
   if (process.platform === "linux" && process.arch === "x64") {
     const { default: chromium } = await import("@sparticuz/chromium")
-    return await launcher.launch({
+    return await launchUnpacked({
       executablePath: await chromium.executablePath(),
       args: chromium.args.filter((arg) => arg !== "--single-process"),
       headless: true
