@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url"
 import { configOf } from "../test/support/Databases.ts"
 import { start } from "../test/support/PgServer.ts"
 import type { Settings } from "./internal/build.ts"
-import { type Effort, median, quantile } from "./internal/measure.ts"
+import { type Effort, interval, median } from "./internal/measure.ts"
 import { execute } from "./internal/server.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -68,20 +68,6 @@ const startBuild = async (settings: Settings): Promise<Builder> => {
 
 const build = (directory: string): void => {
   execFileSync("npm", ["run", "build"], { cwd: directory, stdio: ["ignore", "ignore", "inherit"] })
-}
-
-/** The median of paired ratios and its 90 % interval, by resampling (percentile bootstrap, Efron 1979). */
-const interval = (ratios: ReadonlyArray<number>): readonly [low: number, middle: number, high: number] => {
-  // A seeded generator, so that the same ratios always give the same interval.
-  let seed = 1
-  const next = (): number => {
-    seed = (seed * 48_271) % 2_147_483_647
-    return seed / 2_147_483_647
-  }
-  const medians = Array.from({ length: 5000 }, () =>
-    median(ratios.map(() => ratios[Math.floor(next() * ratios.length)] ?? Number.NaN))
-  )
-  return [quantile(medians, 0.05), median(ratios), quantile(medians, 0.95)]
 }
 
 /** The number of times that both processes are started. */

@@ -6,7 +6,7 @@ import * as Tenant from "../../src/domain/Tenant.ts"
 import * as EventStore from "../../src/store/EventStore.ts"
 import * as Repository from "../../src/store/Repository.ts"
 import { Cart, GiftCart, giftAdded, itemAdded } from "../internal/domain.ts"
-import { type Contender, interleave } from "../internal/measure.ts"
+import { type Contender, interleave, interval } from "../internal/measure.ts"
 import { append, fibers, newTenants, type Runtime, startOn, startSealing } from "../internal/ours.ts"
 import { type Table, table } from "../internal/report.ts"
 import { type Database, execute, type Server } from "../internal/server.ts"
@@ -164,8 +164,80 @@ const loads = (length: number, { cache, fresh, title }: Loads): Case => ({
     })
 })
 
+/** A contender whose rate is per second of CPU time of this process, which other programs disturb less. */
+const byCpu = ({ close, name, run }: Contender): Contender => ({
+  name,
+  run: async (seconds) => {
+    const began = performance.now()
+    const before = process.cpuUsage()
+    const rate = await run(seconds)
+    const { system, user } = process.cpuUsage(before)
+    return (rate * (performance.now() - began) * 1000) / (user + system)
+  },
+  ...(close === undefined ? {} : { close })
+})
+
+/** Turns for one round of other cases: a difference of a few percent needs many pairs. */
+const pairs = 8
+
+/** Events without marks, by CPU time, beside the same program without the layer, twice: the second one shows the noise. */
+const unmarked = (
+  subject: string,
+  make: (database: Database, name: string, sealing: boolean) => Promise<Contender>
+): Case => ({
+  name: `personal fields: ${subject} without marks, CPU time`,
+  run: ({ server, rounds, seconds }) =>
+    withDatabases(server, async ([one, two, three]) => {
+      const measured = await interleave(
+        [
+          byCpu(await make(one, without, false)),
+          byCpu(await make(two, "the same again", false)),
+          byCpu(await make(three, plain, true))
+        ],
+        { rounds: rounds * pairs, seconds: seconds / 2 }
+      )
+      const [floor, ...others] = measured
+      const noted = others.map((line) => {
+        const [low, middle, high] = interval(
+          line.rates.map((rate, round) => rate / (floor?.rates[round] ?? Number.NaN))
+        )
+        return {
+          line: {
+            ...line,
+            note: `paired ${middle.toFixed(3)}, 90 % interval ${low.toFixed(3)} to ${high.toFixed(3)}`
+          },
+          middle
+        }
+      })
+      return {
+        tables: [
+          table(
+            `${subject} without marks, per second of CPU time`,
+            "per CPU s",
+            [...(floor === undefined ? [] : [floor]), ...noted.map(({ line }) => line)],
+            without
+          )
+        ],
+        targets: [
+          atLeast(
+            `${subject} without marks, CPU time, paired`,
+            noCost,
+            "without the layer",
+            noted.at(-1)?.middle ?? Number.NaN
+          )
+        ]
+      }
+    })
+})
+
 export const forgettingCases: ReadonlyArray<Case> = [
   appending(1),
   appending(32),
+  unmarked("append 1 event, 32 concurrent,", (database, name, sealing) =>
+    Promise.resolve(append(database, { name, concurrency, ...(sealing ? { sealed: "plain events" } : {}) }))
+  ),
+  unmarked("load 10 events, fresh,", (database, name, sealing) =>
+    loading(database, name, sealing ? startSealing(database) : startOn(database), { fresh: true, length: 10 })
+  ),
   ...[10, 100].flatMap((length) => [loads(length, remembered), loads(length, again), loads(length, first)])
 ]

@@ -32,6 +32,22 @@ export const quantile = (numbers: ReadonlyArray<number>, q: number): number => {
   return low + (high - low) * (at - Math.floor(at))
 }
 
+/** The median of paired ratios and its 90 % interval, by resampling (percentile bootstrap, Efron 1979). */
+export const interval = (
+  ratios: ReadonlyArray<number>
+): readonly [low: number, middle: number, high: number] => {
+  // A seeded generator, so that the same ratios always give the same interval.
+  let seed = 1
+  const next = (): number => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed / 2_147_483_647
+  }
+  const medians = Array.from({ length: 5000 }, () =>
+    median(ratios.map(() => ratios[Math.floor(next() * ratios.length)] ?? Number.NaN))
+  )
+  return [quantile(medians, 0.05), median(ratios), quantile(medians, 0.95)]
+}
+
 /** Runs contenders in turns, after a short round that does not count. */
 export const interleave = async (
   contenders: ReadonlyArray<Contender>,
