@@ -52,8 +52,7 @@ interface Common<E, Ps> {
 interface Store<E, Ps extends ReadonlyArray<Projection.Any>> {
   /**
    * The store of the program, with the services that its handlers require. It may also provide `TenantMove`, `Forgetting`, `KeyVault`
-   * and `TenantErasure`, which `move`, `forget` and `erase` use. Default: `PgStorage`, with
-   * any login.
+   * and `TenantErasure`, which `move`, `forget` and `erase` use. Default: `PgStorage`, under any login.
    */
   readonly layer: Layer.Layer<Storages | Handlers<Ps>, E, SqlClient.SqlClient>
 }

@@ -12,6 +12,7 @@ import type { ReadError, StorageUnavailable } from "../driver/StoreError.ts"
 import * as PersonalData from "../forgetting/PersonalData.ts"
 import { EventStore } from "../store/EventStore.ts"
 import { PrivilegedLogin, privilegedLogin } from "./login.ts"
+import { listed, Problems } from "./problems.ts"
 import { problemsOf, SettingsIncomplete } from "./settings.ts"
 import { lowestSchema, schemaNumber } from "./schemaNumber.ts"
 
@@ -41,12 +42,10 @@ export class SchemaOutdated extends Schema.TaggedError<SchemaOutdated>()("Schema
 
 /** Raised when something in the database impairs the isolation of tenants. Lists each problem with its remedy. */
 export class IsolationImpaired extends Schema.TaggedError<IsolationImpaired>()("IsolationImpaired", {
-  problems: Schema.Array(Schema.Struct({ problem: Schema.String, remedy: Schema.String }))
+  problems: Problems
 }) {
   override get message(): string {
-    return `the isolation of tenants is impaired: ${this.problems
-      .map(({ problem, remedy }) => `${problem} (${remedy})`)
-      .join("; ")}`
+    return `the isolation of tenants is impaired: ${listed(this.problems)}`
   }
 }
 

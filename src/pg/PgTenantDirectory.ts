@@ -99,8 +99,6 @@ const make = (options: TenantDirectory.CacheOptions) =>
     )
   })
 
-type Checked = PgStorage.PgStorageError
-
 /**
  * The directory in a database, with settings. The database must be migrated (`PgMigrator.layer`).
  *
@@ -111,7 +109,11 @@ type Checked = PgStorage.PgStorageError
  */
 export const layerWith = (
   options: TenantDirectory.CacheOptions
-): Layer.Layer<TenantDirectory.TenantDirectory | PgTenantDirectory, Checked, SqlClient.SqlClient> =>
+): Layer.Layer<
+  TenantDirectory.TenantDirectory | PgTenantDirectory,
+  PgStorage.PgStorageError,
+  SqlClient.SqlClient
+> =>
   layerPer([SqlClient.SqlClient], () =>
     Layer.effectContext(make(options)).pipe(
       // For the audit trail.
@@ -122,7 +124,7 @@ export const layerWith = (
 /** The directory in a database. See {@link layerWith}. */
 export const layer: Layer.Layer<
   TenantDirectory.TenantDirectory | PgTenantDirectory,
-  Checked,
+  PgStorage.PgStorageError,
   SqlClient.SqlClient
 > = layerWith({})
 

@@ -108,6 +108,17 @@ const configOf = (sql: SqlClient.SqlClient): PgClient.PgPoolConfig => (isPgClien
 const lockWaitersOf = (sql: SqlClient.SqlClient): number =>
   Math.max(1, Math.floor((configOf(sql).maxConnections ?? 10) / 5))
 
+/** Runs a check of the database. A finding is refused, or logged as a warning. */
+const checked = <E extends PgCheck.IsolationImpaired | PgCheck.PrivilegedLogin, R>(
+  check: Effect.Effect<void, E | StorageUnavailable, R>,
+  action: "refuse" | "warn"
+): Effect.Effect<void, E | StorageUnavailable, R> =>
+  Effect.catchIf(
+    check,
+    (error) => action === "warn" && !(error instanceof StorageUnavailable),
+    ({ message }) => Effect.logWarning(message)
+  )
+
 /** The events of a database, which must be migrated. */
 export const make = (
   options: Options
@@ -120,15 +131,9 @@ export const make = (
     const sql = yield* SqlClient.SqlClient
     yield* PgCheck.schema
     yield* deadlines.openStore(sql)
-    const isolation = PgCheck.isolation
-    yield* options.onImpairedIsolation === "warn"
-      ? Effect.catchTag(isolation, "IsolationImpaired", (impaired) => Effect.logWarning(impaired.message))
-      : isolation
+    yield* checked(PgCheck.isolation, options.onImpairedIsolation ?? "refuse")
     const onPrivilegedLogin = options.onPrivilegedLogin ?? (yield* byEnvironment)
-    if (onPrivilegedLogin !== "accept")
-      yield* onPrivilegedLogin === "warn"
-        ? Effect.catchTag(PgCheck.login, "PrivilegedLogin", (found) => Effect.logWarning(found.message))
-        : PgCheck.login
+    if (onPrivilegedLogin !== "accept") yield* checked(PgCheck.login, onPrivilegedLogin)
     const provision = options.provisionOnAppend ?? true
     const announcements = yield* makeAnnouncements(sql, options.announce ?? true, options.listen)
     const pageBytes = BigInt(options.pageBytes ?? 4 << 20)

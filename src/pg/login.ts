@@ -2,20 +2,19 @@
 import { Config, Effect, Option, Schema } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { sessionOf } from "./pglite/start.ts"
+import { listed, Problems } from "./problems.ts"
 
 /**
- * Raised when the login of a program holds every right of the database or of the store: what tenants' isolation then rests on
- * is the program alone. Lists each problem with its remedy. Nothing was read or written.
+ * Raised when the login of a program holds every right of the database or of the store: the isolation of tenants would then rest
+ * on the program alone. Lists each problem with its remedy. Nothing was read or written.
  */
 export class PrivilegedLogin extends Schema.TaggedError<PrivilegedLogin>()("PrivilegedLogin", {
   /** The login. */
   login: Schema.String,
-  problems: Schema.Array(Schema.Struct({ problem: Schema.String, remedy: Schema.String }))
+  problems: Problems
 }) {
   override get message(): string {
-    return `the login ${this.login} holds every right: ${this.problems
-      .map(({ problem, remedy }) => `${problem} (${remedy})`)
-      .join("; ")}`
+    return `the login ${this.login} holds every right: ${listed(this.problems)}`
   }
 }
 

@@ -4,15 +4,14 @@ import { Deferred, Effect, Exit, Schema, Scope } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { deadlineOf, guarded, within } from "./deadlines.ts"
 import { listensElsewhere } from "./listener.ts"
+import { listed, Problems } from "./problems.ts"
 
 /** Raised when a setting lets a program hang or miss announcements. Each problem has its remedy. */
 export class SettingsIncomplete extends Schema.TaggedError<SettingsIncomplete>()("SettingsIncomplete", {
-  problems: Schema.Array(Schema.Struct({ problem: Schema.String, remedy: Schema.String }))
+  problems: Problems
 }) {
   override get message(): string {
-    return `settings of the database or its client are incomplete: ${this.problems
-      .map(({ problem, remedy }) => `${problem} (${remedy})`)
-      .join("; ")}`
+    return `settings of the database or its client are incomplete: ${listed(this.problems)}`
   }
 }
 

@@ -3,24 +3,12 @@ import { assert, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Schema } from "effect"
 import * as Cli from "../../src/cli/Cli.ts"
 import { Inspected } from "../../src/cli/commands/inspect.ts"
-import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
+import { Account, Deposited } from "../support/account.ts"
 import { runCommand, urlOf } from "../support/commandLine.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
-
-const Deposited = Schema.TaggedStruct("Deposited", { amount: Schema.Int, note: Schema.String })
-const Account = Aggregate.make(
-  "Account",
-  {
-    id: Schema.String,
-    state: Schema.Struct({ balance: Schema.Int }),
-    initial: { balance: 0 },
-    events: [Deposited]
-  },
-  { Deposited: ({ balance }, { amount }) => ({ balance: balance + amount }) }
-)
 
 const acme = Schema.decodeSync(Tenant.TenantId)("00000000-0000-4000-8000-00000000000a")
 

@@ -12,26 +12,14 @@ import { Tenants } from "../../src/cli/commands/tenants.ts"
 import { Traced } from "../../src/cli/commands/trace.ts"
 import { Used } from "../../src/cli/commands/usage.ts"
 import * as Cli from "../../src/cli/Cli.ts"
-import * as Aggregate from "../../src/domain/Aggregate.ts"
 import * as EventContext from "../../src/domain/EventContext.ts"
 import * as Tenant from "../../src/domain/Tenant.ts"
 import { EventView } from "../../src/operations/Looks.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
+import { Account, Deposited } from "../support/account.ts"
 import { type Ended, runCommand, type Surroundings, urlOf } from "../support/commandLine.ts"
 import { servers } from "../support/Databases.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
-
-const Deposited = Schema.TaggedStruct("Deposited", { amount: Schema.Int, note: Schema.String })
-const Account = Aggregate.make(
-  "Account",
-  {
-    id: Schema.String,
-    state: Schema.Struct({ balance: Schema.Int }),
-    initial: { balance: 0 },
-    events: [Deposited]
-  },
-  { Deposited: ({ balance }, { amount }) => ({ balance: balance + amount }) }
-)
 
 class Leaking extends Schema.TaggedError<Leaking>()("Leaking", { message: Schema.String }) {}
 

@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Logger, References, Schedule } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
 import * as PgTenant from "../../src/pg/PgTenant.ts"
@@ -8,6 +8,7 @@ import * as PgStorage from "../../src/pg/PgStorage.ts"
 import { lowestSchema, schemaNumber } from "../../src/pg/schemaNumber.ts"
 import { everythingIn, failsWith } from "../../src/testing/isolation/kit.ts"
 import { type Config, servers } from "../support/Databases.ts"
+import { logged } from "../support/logs.ts"
 import * as lateServer from "../support/lateServer.ts"
 import { impairments } from "../support/impairments.ts"
 import { layerOn, TenantDatabase } from "../support/tenantDatabase.ts"
@@ -135,14 +136,10 @@ for (const server of servers) {
         assert.lengthOf(found, 1)
         assert.include(message, "row-level security of eventsourcing.events is off")
         assert.include(message, "alter table eventsourcing.events enable row level security")
-        const logged: Array<unknown> = []
-        yield* start(app, { onImpairedIsolation: "warn" }).pipe(
-          Effect.provideService(
-            References.CurrentLoggers,
-            new Set([Logger.make(({ logLevel, message: said }) => logged.push(logLevel, said))])
-          )
-        )
-        assert.deepStrictEqual(logged, ["Warn", [message]])
+        assert.deepStrictEqual(yield* logged(start(app, { onImpairedIsolation: "warn" })), [
+          "Warn",
+          [message]
+        ])
         for (const { remedy } of found) yield* outside(remedy)
         yield* start(app)
       })

@@ -1,7 +1,7 @@
 /** Logins of programs: one that holds every right is refused in production, and others cannot do the work of each other. */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Layer, Logger, References } from "effect"
+import { ConfigProvider, Context, Effect, Layer } from "effect"
 import { EventStorage } from "../../src/driver/EventStorage.ts"
 import * as PgCheck from "../../src/pg/PgCheck.ts"
 import * as PgEmbedded from "../../src/pg/PgEmbedded.ts"
@@ -10,6 +10,7 @@ import { change, newToken } from "../../src/testing/driver/administrationKit.ts"
 import { access, append, event, newTenant, stream } from "../../src/testing/driver/eventKit.ts"
 import { everythingIn, failsWith } from "../../src/testing/isolation/kit.ts"
 import { type Config, servers } from "../support/Databases.ts"
+import { logged } from "../support/logs.ts"
 import { type Login, loginOf, storeOf } from "../support/logins.ts"
 
 const checked = (config: Config) =>
@@ -87,14 +88,7 @@ for (const server of servers)
         )
         yield* start(app, { onPrivilegedLogin: "refuse" }).pipe(failsWith("PrivilegedLogin"))
         yield* start(app, { onPrivilegedLogin: "accept" }).pipe(inEnvironment({ NODE_ENV: "production" }))
-        const logged: Array<unknown> = []
-        yield* start(app, { onPrivilegedLogin: "warn" }).pipe(
-          Effect.provideService(
-            References.CurrentLoggers,
-            new Set([Logger.make(({ logLevel, message: said }) => logged.push(logLevel, said))])
-          )
-        )
-        assert.deepStrictEqual(logged, ["Warn", [message]])
+        assert.deepStrictEqual(yield* logged(start(app, { onPrivilegedLogin: "warn" })), ["Warn", [message]])
       }).pipe(Effect.scoped)
     )
 
