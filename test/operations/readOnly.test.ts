@@ -1,6 +1,6 @@
 /** The looks of operators on PGlite, with the whole database before and after each look. */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Stream } from "effect"
+import { Effect, Exit, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { everySqlBackend } from "../support/backends.ts"
 import { newTenant } from "../../src/testing/driver/eventKit.ts"
@@ -42,6 +42,15 @@ const wholeDatabase = Effect.gen(function* () {
   return { rows: Object.fromEntries(rows), accesses: new Set(accesses) }
 })
 
+/** Waits until the last appends of a tenant are announced to projections, which the driver does in the background. */
+const announced = (tenantId: Tenant.TenantId) =>
+  SqlClient.SqlClient.use(
+    (sql) => sql`
+      select from eventsourcing.projections p where p.tenant_id = ${tenantId}::uuid
+      group by p.tenant_id
+      having min(p.head) = (select max(e.position) from eventsourcing.events e where e.tenant_id = p.tenant_id)`
+  ).pipe(Effect.repeat({ until: (rows) => rows.length > 0, schedule: Schedule.spaced("5 millis") }))
+
 for (const backend of everySqlBackend.filter(({ name }) => name === "PGlite"))
   layer(backend.layer, { excludeTestServices: true })("a look at a database", (it) => {
     it.effect("changes nothing but the record of itself", () =>
@@ -50,6 +59,7 @@ for (const backend of everySqlBackend.filter(({ name }) => name === "PGlite"))
         const tenant = newTenant()
         yield* fill(tenant, "secret")
         yield* troubled(tenant, "secret", projected)
+        yield* announced(tenant)
         yield* operating([depositsOf(projected)], (operations) =>
           Effect.gen(function* () {
             const unknown = newTenant()
@@ -84,6 +94,8 @@ for (const backend of everySqlBackend.filter(({ name }) => name === "PGlite"))
         const storage = yield* EventStorage
         yield* storage.startHashChain(tenant)
         yield* fill(erased, "secret")
+        yield* announced(tenant)
+        yield* announced(erased)
         yield* acting([depositsOf(projected)], (act) =>
           Effect.gen(function* () {
             const archive = yield* act.export().pipe(Stream.runCollect, at(erased))
@@ -174,6 +186,7 @@ for (const backend of everySqlBackend.filter(({ name }) => name === "PGlite"))
         const tenant = newTenant()
         yield* fill(tenant, "secret")
         yield* troubled(tenant, "secret", projected)
+        yield* announced(tenant)
         yield* operating([depositsOf(projected)], (operations) =>
           Effect.gen(function* () {
             const look = operations.projections.pipe(
